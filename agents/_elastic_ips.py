@@ -5,7 +5,7 @@ An address is associated with `AllowReassociation=False`, so that EC2 refuses on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,10 @@ class ElasticIP:
 
 
 def this_instance(facts: Facts) -> str:
-    """Return the ID of this instance, from the facts or EC2's metadata; raise Aborted on another machine."""
+    """Return the ID of this instance, from EC2's metadata, or from the facts where there is none. Raises Aborted.
+
+    A caller that may set facts must not choose the instance that takes or loses an address.
+    """
     return _about_this(facts, "instance_id")
 
 
@@ -89,15 +92,22 @@ class ElasticIPs:
         return self._attempt(_GONE, self._client.disassociate_address, AssociationId=address.association)
 
     def states(self, instances: Sequence[str]) -> dict[str, str]:
-        """Return the states of instances, such as `running`; EC2 forgets terminated ones after an hour."""
+        """Return the states of instances, such as `running`.
+
+        One that EC2 does not describe has none: it may be so new that it cannot be found yet. EC2 takes the address
+        from an instance when it is terminated.
+        """
         if not instances:
             return {}
-        filters = [{"Name": "instance-id", "Values": list(instances)}]
         with _translated("ec2:DescribeInstances"):
-            pages = self._client.get_paginator("describe_instances").paginate(Filters=filters)
+            pages = self._pages_of_instances(instances)
             found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
-        known = {one["InstanceId"]: str(one["State"]["Name"]) for one in found}
-        return {instance: known.get(instance, GONE) for instance in instances}
+        return {one["InstanceId"]: str(one["State"]["Name"]) for one in found}
+
+    def _pages_of_instances(self, instances: Sequence[str]) -> Iterable[Any]:
+        filters = [{"Name": "instance-id", "Values": list(instances)}]
+        pages: Iterable[Any] = self._client.get_paginator("describe_instances").paginate(Filters=filters)
+        return pages
 
     def _described(self, filters: Any, wanted: Callable[[Mapping[str, str]], bool]) -> Iterator[ElasticIP]:
         with _translated("ec2:DescribeAddresses"):
@@ -122,12 +132,10 @@ class ElasticIPs:
 
 
 def _about_this(facts: Facts, name: str) -> str:
-    known = facts.get("ec2")
-    if not (isinstance(known, Mapping) and known.get(name)):
-        try:
-            known = ec2_metadata.read().get("ec2", {})
-        except ConfigError as error:
-            raise Aborted(str(error)) from None
+    try:
+        known = ec2_metadata.read().get("ec2") or facts.get("ec2")
+    except ConfigError as error:
+        raise Aborted(str(error)) from None
     if not (isinstance(known, Mapping) and known.get(name)):
         raise Aborted(f"this node is not an EC2 instance: it has no fact 'ec2.{name}'")
     return str(known[name])

@@ -26,6 +26,8 @@ from collective.agent import Aborted
 from collective.ownership import replaceable
 
 NEW_MODE = 0o644  # of a file that did not exist
+# The bits that a new file has from the old one: another user may have set setuid on it, for an owner that is root now.
+_KEPT = 0o777
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo must not block
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -66,7 +68,7 @@ class Owner:
         gid = self.gid if self.gid is not None else old.st_gid if old else -1
         if uid not in (-1, os.geteuid()) or gid not in (-1, os.getegid()):
             os.fchown(descriptor, uid, gid)
-        mode = self.mode if self.mode is not None else stat.S_IMODE(old.st_mode) if old else NEW_MODE
+        mode = self.mode if self.mode is not None else old.st_mode & _KEPT if old else NEW_MODE
         os.fchmod(descriptor, mode)
 
 
@@ -130,7 +132,7 @@ class Place:
         copy = Place(str(PurePosixPath(self.path).with_name(name)), name, self.folder)
         with self.open() as source:
             found = os.fstat(source.fileno())
-            owner = Owner(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+            owner = Owner(found.st_uid, found.st_gid, found.st_mode & _KEPT)
             copy.replace(lambda target: _copy(source, target), owner)
         return copy.path
 

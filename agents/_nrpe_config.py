@@ -32,12 +32,13 @@ _OF_THE_SERVICE = frozenset(
     "ssl_client_certs ssl_enabled ssl_logging ssl_privatekey_file ssl_shutdown_timeout ssl_use_adh ssl_version".split()
 )
 # Values of callers are quoted, so command substitution in them is never run, whatever this setting is.
-_ALWAYS_SAFE = frozenset({"allow_bash_command_substitution"})
+_WITHOUT_EFFECT = _OF_THE_SERVICE | {"allow_bash_command_substitution"}
 _INCLUDES = ("include", "include_file", "include_dir")
 _CHECK = re.compile(r"command\[([^\]]+)\]")
 _IDS = 2**32 - 1  # numbers of users and groups; the last one means "unchanged" in setuid(2)
 _LONGEST_ID = 10  # digits
-_MOST_FOLDERS = 1000  # with configuration; `include_dir=/` would read the whole disk
+_MOST_HINTS = 10  # unknown options that get a suggestion; more mean a file of another program, and a search each
+_MOST_FOLDERS = 200  # with configuration; `include_dir=/` would read the whole disk
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -45,7 +46,7 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 class NrpeConfig:
     """NRPE's configuration. `timeout` is in seconds.
 
-    `files` were read, `real_paths` are the same with links followed, `folders` is the number of folders.
+    `files` were read, `real_paths` are the same with links followed, `folders` and `unknown_options` are numbers.
     `user` and `group` are names or numbers, None for those of the node. `refused` has the characters that arguments
     must not contain, `kept_variables` the beginnings of the names of environment variables that checks get.
     """
@@ -62,6 +63,7 @@ class NrpeConfig:
     files: list[Path] = field(default_factory=list)
     real_paths: set[str] = field(default_factory=set)
     folders: int = 0
+    unknown_options: int = 0
     problems: list[str] = field(default_factory=list)
 
     def line(self, check: str) -> str:
@@ -149,7 +151,8 @@ def _read_file(path: Path, found: NrpeConfig) -> None:
     if real in found.real_paths:
         return
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        # A check is run with the bytes of its line, also if they are those of Latin-1 (PEP 383).
+        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
     except FileNotFoundError:
         _note(found, f"{path}: does not exist, but is included")
         return
@@ -171,20 +174,46 @@ def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
     elif not equals or not value:
         _note(found, f"{where}: '{key[:100]}' has no value (the line has no effect)")
     elif check:
-        found.checks[check[1]] = value
+        _add_check(found, where, check[1], value)
     elif key == "include_dir":
-        _read_folder(path.parent / value, found)
+        _read_folder(path.parent / _readable(value), found)
     elif key in _INCLUDES:
-        _read_file(path.parent / value, found)
+        _read_file(path.parent / _readable(value), found)
     elif key in _SETTINGS:
-        try:
-            _SETTINGS[key](found, value)
-        except (ValueError, OverflowError):
-            shown = escape_controls(value[:100])
-            raise Aborted(f"{where}: {key}: invalid value '{shown}' (no check is run)") from None
-    elif key not in _OF_THE_SERVICE | _ALWAYS_SAFE:
-        hint = suggest(key, [*_SETTINGS, *_INCLUDES, *_OF_THE_SERVICE, *_ALWAYS_SAFE], "the line has no effect")
-        _note(found, f"{where}: unknown option '{key[:100]}' ({hint})")
+        _set(found, where, key, _readable(value))
+    elif key not in _WITHOUT_EFFECT:
+        _note(found, f"{where}: unknown option '{key[:100]}' ({_hint(key, found)})")
+
+
+def _add_check(found: NrpeConfig, where: str, name: str, line: str) -> None:
+    if name != _readable(name):
+        _note(found, f"{where}: the name of the check is not UTF-8 (the line has no effect)")
+    else:
+        found.checks[name] = line
+
+
+def _readable(text: str) -> str:
+    """Return text with U+FFFD for bytes that are not UTF-8."""
+    return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
+
+
+def _set(found: NrpeConfig, where: str, key: str, value: str) -> None:
+    """Apply a setting; NRPE reads a number with atoi(3), which ignores what follows it."""
+    if key in _NUMBERS and (number := re.match(r"[+-]?[0-9]+", value)) and number[0] != value:
+        _note(found, f"{where}: {key}: '{value[:100]}' is read as {number[0][:100]}, as NRPE does (delete the rest)")
+        value = number[0]
+    try:
+        _SETTINGS[key](found, value)
+    except (ValueError, OverflowError):
+        shown = escape_controls(value[:100])
+        raise Aborted(f"{where}: {key}: invalid value '{shown}' (no check is run)") from None
+
+
+def _hint(key: str, found: NrpeConfig) -> str:
+    """Return what may be meant by an unknown option."""
+    found.unknown_options += 1
+    known = [*_SETTINGS, *_INCLUDES, *_WITHOUT_EFFECT] if found.unknown_options <= _MOST_HINTS else []
+    return suggest(key, known, "the line has no effect")
 
 
 def _note(found: NrpeConfig, problem: str) -> None:
@@ -266,3 +295,4 @@ _SETTINGS: dict[str, Callable[[NrpeConfig, str], None]] = {
     "keep_env_vars": _set_variables,
     "max_commands": _set_max_commands,
 }
+_NUMBERS = ("command_timeout", "dont_blame_nrpe", "max_commands")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0  # seconds for the process to begin
 _LOOK = 0.2  # seconds between two looks at the record
+# Not `-m collective`, with which Python imports modules from the current folder: others may be able to write there.
+_CODE = "import sys; sys.path[:] = {path!r}; from collective.clients.crpc import main; sys.exit(main())"
 
 
 def add_option(parser: argparse._ActionsContainer) -> None:
@@ -77,7 +79,7 @@ def spawn(args: argparse.Namespace, config: ClientConfig, store: RunStore, run: 
     """Start the process that takes a run, wait until it has it, and print the ID of the run."""
     log = run_records.folder(config).path / f"{run}.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    process = _start(_words(args, run), log, {"secrets": dict(secrets), **_notifying(args)})
+    process = _start(command(args, run), log, {"secrets": dict(secrets), **_notifying(args)})
     entry = _wait(store, run, process, log)
     document = {"run": run, "process": process.pid, "log": str(log), "state": entry.state}
     output.show(args, Output("run-detached", document, list(document), [list(document.values())], lambda: f"{run}\n"))
@@ -104,8 +106,10 @@ def read_handover(args: argparse.Namespace, config: ClientConfig, call: Mapping[
     return read_inputs(args.words, Catalog(config.ddls).action(call["agent"], call["action"]))
 
 
-def _words(args: argparse.Namespace, run: str) -> list[str]:
-    words = [sys.executable, "-m", "collective", "run", "take", run, "--in-background"]
+def command(args: argparse.Namespace, run: str) -> list[str]:
+    """Return the command line of the process that takes a run. It imports from where this process does."""
+    code = _CODE.format(path=[folder for folder in sys.path if Path(folder).is_absolute()])
+    words = [sys.executable, "-c", code, "run", "take", run, "--in-background"]
     words += ["--config", str(args.config)] if args.config else []
     return words + (["--target", args.target] if args.target else [])
 

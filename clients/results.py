@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collective.clients import displays
     from collective.clients.render import CallView
     from collective.clients.render.console import Console
+    from collective.clients.render.records import NodeResult
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.messages import Reply
@@ -108,6 +109,14 @@ class CallOutput:
                 write_event(reply_event(record, self.view), stream)
         self.write_end(stream)
 
+    def write_reply(self, reply: Reply) -> None:
+        """Print the event of a reply, unless `--where` drops it."""
+        from collective.clients.render.json_document import reply_event, write_event
+        from collective.clients.render.records import matching, of_reply
+
+        for record in matching([of_reply(reply, self.call.action)], self.view):
+            write_event(reply_event(record, self.view), sys.stdout)
+
     def write_end(self, stream: TextIO) -> None:
         """Write the last event."""
         from collective.clients.render.json_document import end_event, write_event
@@ -125,6 +134,12 @@ class CallOutput:
         """Return the members that the document has besides those of every call."""
         return {}
 
+    def selected(self) -> list[NodeResult]:
+        """Return the records of the nodes that the view selects, for `--names`, `--folded` and `--count`."""
+        from collective.clients.render.records import selected
+
+        return selected(self.call, self.view)
+
     def rows(self) -> list[list[Any]]:
         """Return the heading and one row per node, for tables and CSV."""
         from collective.clients.render import table
@@ -136,11 +151,10 @@ class _Only:
     """The nodes of a call for `--names`, `--folded` and `--count`: those that answered, or that `--where` keeps."""
 
     def __init__(self, shown: CallOutput) -> None:
-        from collective.clients.render.records import selected
         from collective.clients.render.replies import displayed
 
         view, call = shown.view, shown.call
-        found = selected(call, view)
+        found = shown.selected()
         if view.where is None or view.display:
             found = displayed(found, replace(view, display=view.display or "all"), call.action)
         self._collective = call.collective
@@ -262,16 +276,12 @@ def _end_at_once(_signal: int, _frame: object) -> None:
 
 
 def _receive(shown: CallOutput, call: Call) -> None:
-    from collective.clients.render.json_document import reply_event, write_event
-    from collective.clients.render.records import matching, of_reply
-
     with _display(shown, call) as display:
         for reply in call:
             display.take(reply)
             shown.on_reply(reply)
             if shown.streams:
-                for record in matching([of_reply(reply, call.action)], shown.view):
-                    write_event(reply_event(record, shown.view), sys.stdout)
+                shown.write_reply(reply)
 
 
 def _display(shown: CallOutput, call: Call) -> displays.NoDisplay:

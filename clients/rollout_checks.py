@@ -62,12 +62,17 @@ def gates(args: argparse.Namespace, action: Action | None = None) -> Gates:
         raise UsageError("--gate: there is only one wave (add --waves, --batch or --gate-every)")
     if args.no_results and (args.gate or args.before or args.after):
         raise UsageError("--no-results: not allowed with --gate, --before or --after, which need the replies")
+    if args.gate and action:
+        _check_names(args.gate, action)
+    return Gates(tuple(args.gate), args.gate_every, args.on_gate or STOP)
+
+
+def _check_names(gates: Iterable[RolloutGate], action: Action) -> None:
     from collective.fleet.gates.reply import ReplyGate
 
-    for gate in args.gate:
-        if action and isinstance(gate, ReplyGate):
+    for gate in gates:
+        if isinstance(gate, ReplyGate):
             gate.check_names(action)
-    return Gates(tuple(args.gate), args.gate_every, args.on_gate or STOP)
 
 
 def read_gates(gates: Iterable[str], every: float | None, action: str) -> Gates:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import os
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -246,7 +247,13 @@ def read_client(path: Path) -> ClientConfig:
     """
     if problem := replaceable(path):
         raise ConfigError(f"{path}: not used: {problem}")
-    return _load(ClientConfig, path)
+    beside = {name: _folders_beside(path, name) for name in ("commands", "reports", "playbooks")}
+    return _load(ClientConfig, path, beside)
+
+
+def _folders_beside(path: Path, name: str) -> list[Path]:
+    """Return the folder `name` of the user, and that beside the configuration file, which may be another one."""
+    return list(dict.fromkeys([_in_configuration(name), path.absolute().parent / name]))
 
 
 def client_file() -> Path:
@@ -272,8 +279,8 @@ def _find(name: str) -> Path:
     raise ConfigError(f"{name} not found, searched {searched} (create one, or use --config FILE)")
 
 
-def _load(role: type[Config], path: Path) -> Config:
-    from collective.yaml_file import read_yaml  # importing PyYAML takes 15 ms, and a help page does not need it
+def _load(role: type[Config], path: Path, defaults: Mapping[str, Any] | None = None) -> Config:
+    from collective.yaml_file import read_yaml  # importing PyYAML takes 10 ms, and a help page does not need it
 
     values = read_yaml(path)
     if not isinstance(values, dict):
@@ -285,4 +292,4 @@ def _load(role: type[Config], path: Path) -> Config:
         if required and entry.name not in known:
             raise ConfigError(f"{path}: required key '{entry.name}' is missing")
     check_names(path, known)
-    return role(**known)
+    return role(**{**(defaults or {}), **known})

@@ -6,10 +6,14 @@ standard agents for folders in which they act as root.
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Collection
 from pathlib import Path
+
+from collective.access_lists import writers
 
 
 def replaceable(path: Path, users: Collection[int] = (), groups: Collection[int] = ()) -> str | None:
@@ -42,6 +46,22 @@ def writable_by_others(
         return None  # such as /tmp: others can add files there, but not replace existing files of this node
     if found.st_mode & stat.S_IWOTH:
         return f"{path}: writable by all users (use 'chmod o-w {path}')"
-    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid(), *groups):
+    if not found.st_mode & stat.S_IWGRP:
+        return None
+    if found.st_gid not in (0, *groups) and not _is_own(found.st_gid):
         return f"{path}: writable by group {found.st_gid} (use 'chmod g-w {path}')"
+    for kind, number in writers(path):
+        if number not in (trusted if kind == "user" else (0, *groups)):
+            return f"{path}: writable by {kind} {number} through its access control list (use 'setfacl -b {path}')"
     return None
+
+
+def _is_own(group: int) -> bool:
+    """Return whether a group is that of the node's user alone: some systems give all users the same one."""
+    if group != os.getegid():
+        return False
+    try:
+        found, user = grp.getgrgid(group), pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a number without a name, as in containers
+        return True
+    return found.gr_name == user and {*found.gr_mem} <= {user}

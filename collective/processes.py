@@ -73,6 +73,12 @@ def runs(pid: int) -> bool:
     return state not in "ZX"  # proc(5): zombie, dead
 
 
+def signal_name(number: int) -> str:
+    """Return the name of a signal; real-time signals have none."""
+    known = {one.value: one.name for one in signal.Signals}
+    return known.get(number, f"signal {number}")
+
+
 def _prctl(option: int, value: int) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")

@@ -155,8 +155,11 @@ def _items(wanted: Any, value: Any, schema: Any, root: Any) -> bool:
         return False
     if type(wanted) is dict and wanted.get("type") == "string" and _OF_STRINGS.issuperset(wanted):
         # A small compressed message can hold very many, and is checked before its signature.
+        if not {str}.issuperset(map(type, value)):
+            return False
+        lengths = set(map(len, value))
         shortest, longest = wanted.get("minLength", 0), wanted.get("maxLength", _UNBOUNDED)
-        return all(type(item) is str and shortest <= len(item) <= longest for item in value)
+        return not lengths or (shortest <= min(lengths) and max(lengths) <= longest)
     return all(_valid(wanted, item, root) for item in value)
 
 

@@ -21,6 +21,7 @@ import pytest
 from support.agent_cases import load, perform
 from support.crpc_process import BIN, own_server
 
+from collective import ec2_metadata
 from collective.agent import Aborted
 from collective.agents import _elastic_ips, eip
 
@@ -114,6 +115,25 @@ def test_the_client_of_the_agent(ec2: Any, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(Aborted, match=r'^ec2:DescribeAddresses: Could not connect to the endpoint URL: "http[^\n]*$'):
         eip.claim(f"{POOL}=nat", facts=facts(own), deadline=time.monotonic() + 20)
+
+
+def test_facts_do_not_choose_the_instance(ec2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that may set facts cannot take the address of another instance: EC2's metadata say which one this is."""
+    own, other = instances(ec2, 2)
+    ec2.associate_address(AllocationId=allocate(ec2), InstanceId=other)
+    monkeypatch.setattr(ec2_metadata, "read", lambda: facts(own))
+    assert not eip.release(f"{POOL}=nat", facts=facts(other), deadline=time.monotonic() + 20)["changed"]
+    assert other in holders(ec2).values()
+
+
+def test_an_instance_that_is_not_described_keeps_its_address(ec2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2 does not describe a new instance at once, and that it is not found does not mean that it was terminated."""
+    own, other = instances(ec2, 2)
+    ec2.associate_address(AllocationId=allocate(ec2), InstanceId=other)
+    monkeypatch.setattr(_elastic_ips.ElasticIPs, "_pages_of_instances", lambda *_: [])
+    with pytest.raises(Aborted, match=r"all 1 are in use$"):
+        eip.claim(f"{POOL}=nat", facts=facts(own), deadline=time.monotonic() + 20)
+    assert other in holders(ec2).values()
 
 
 def test_the_boot_step(ec2: Any, tmp_path: Path) -> None:

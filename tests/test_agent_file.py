@@ -73,6 +73,25 @@ def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_mode(area: Path)
     assert (path.read_text(), path.stat().st_mode & 0o7777) == ("a", 0o600)
 
 
+@pytest.mark.parametrize("action", ["put", "backup"])
+def test_setuid_is_not_kept(area: Path, action: str) -> None:
+    """A user that owns a folder cannot make a program setuid which an operator puts there as root, or its backup."""
+    path = area / "write" / "tool"
+    path.write_text("b")
+    path.chmod(0o6777)
+    inputs: dict[str, Any] = {
+        "sha256": hashlib.sha256(b"a").hexdigest(),
+        "size": 1,
+        "content": base64.b64encode(b"a").decode(),
+    }
+    more: dict[str, Any] = {"owner": "root", "group": "root"} if os.geteuid() == 0 else {}
+    reply = file.put(str(path), **inputs, **more, backup=action == "backup", settings=settings(area), caller="alice")
+    written = Path(reply["backup"]) if action == "backup" else path
+    assert written.stat().st_mode & 0o7777 == 0o777
+    file.put(str(path), **inputs, mode="4755", settings=settings(area), caller="alice")
+    assert path.stat().st_mode & 0o7777 == 0o4755
+
+
 def test_a_last_piece_that_is_sent_again_does_no_harm(area: Path) -> None:
     """A caller that has not seen the reply sends the last piece again: the file is complete, and not written again."""
     path = area / "write" / "conf"

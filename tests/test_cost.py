@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from support.crpc_call import json_document
 
 from collective.aws.session import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
+from collective.cluster.state import ClusterBeginning, ClusterMachine, ClusterPlace, ClusterState, encode
 from collective.prices import Prices
 from collective.setup import cost
 from collective.transport import BATCH, LONGEST_POLL
@@ -103,6 +105,30 @@ def test_a_watcher_scans_or_reads_the_stream(heartbeat: float, scans: int, gets:
     assert [item.price for item in streamed[-2:]] == [0.20, 0.40]
 
 
+@pytest.mark.parametrize(("size", "units"), [(1, 1), (3, 2), (5, 3), (20, 8)])
+def test_each_node_in_a_cluster_renews_its_place(size: int, units: int) -> None:
+    """A renewal is a write of the cluster's item, whose size grows with the places."""
+    usage = cost.Usage(100, 0, 1, clusters=2, cluster_size=size)
+    item = next(one for one in cost.bill(usage) if "cluster" in one.what)
+    assert (round(item.count), item.price) == (2 * size * 535_680 * units, 0.625)
+    assert not [one for one in cost.bill(replace(usage, clusters=0)) if "cluster" in one.what]
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9])
+def test_the_size_of_a_clusters_item_is_that_of_its_encoding(size: int) -> None:
+    """The formula has the units of an item with names of 23 characters."""
+    machines = tuple(ClusterMachine(f"etcd{n:02d}.prod.example.com", f"10.20.30.{n}") for n in range(size))
+    token = "0" * 32
+    places = tuple(ClusterPlace(n, machine, token, token, started=True) for n, machine in enumerate(machines))
+    state = ClusterState(token, size, machines[0].identity, places, ClusterBeginning(machines[0], token, machines))
+    attributes = {"identity": "#cluster etcd", "version": "99", "content": encode(state)}
+    for n in range(size):
+        attributes |= {f"holder_{n}": token, f"beat_{n}": "12345", f"seen_{n}": "123456789"}
+    stored = sum(len(name) + len(value) for name, value in attributes.items())
+    item = next(one for one in cost.bill(cost.Usage(9, 0, 1, clusters=1, cluster_size=size)) if "cluster" in one.what)
+    assert round(item.count) == size * 535_680 * math.ceil(stored / 1024)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -110,6 +136,14 @@ def test_a_watcher_scans_or_reads_the_stream(heartbeat: float, scans: int, gets:
         (["--nodes", "5", "--calls-per-day", "nan"], "--calls-per-day: invalid number of calls 'nan'"),
         (["--nodes", "5", "--calls-per-day", "1", "--nodes-per-call", "6"], "--nodes-per-call 6: more than --nodes 5"),
         (["--nodes", "5", "--calls-per-day", "1", "--stream"], "--stream: has no effect without watchers"),
+        (
+            ["--nodes", "5", "--calls-per-day", "1", "--cluster-size", "3"],
+            "--cluster-size: has no effect without clusters",
+        ),
+        (
+            ["--nodes", "5", "--calls-per-day", "1", "--clusters", "1", "--cluster-size", "100"],
+            "--cluster-size: invalid number of places '100'",
+        ),
         (["--nodes", "5"], "the following arguments are required: --calls-per-day"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -55,8 +57,9 @@ class WatchedInstances(WatchedRegistry):
 
 
 @pytest.fixture
-def world() -> WatchedInstances:
-    return WatchedInstances()
+def world() -> Iterator[WatchedInstances]:
+    with closing(WatchedInstances()) as world:
+        yield world
 
 
 def test_a_terminated_instance_is_failed_at_once(world: WatchedInstances) -> None:
@@ -76,11 +79,11 @@ def test_a_terminated_instance_is_failed_at_once(world: WatchedInstances) -> Non
 
 def test_a_failure_by_termination_does_not_settle() -> None:
     """Failures are reported without the delay of other changes."""
-    world = WatchedInstances(settle=30.0)
-    world.node("a")
-    world.step()
-    world.receive(event())
-    assert world.step() == ["failed a"]
+    with closing(WatchedInstances(settle=30.0)) as world:
+        world.node("a")
+        world.step()
+        world.receive(event())
+        assert world.step() == ["failed a"]
 
 
 def test_a_replacement_joins(world: WatchedInstances) -> None:

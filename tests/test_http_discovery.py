@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -119,6 +121,31 @@ def test_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
             one.close()
         assert any(answers(server) for _ in range(100))
     assert lines == ["more than 2 connections at a time, one was closed"]
+
+
+def test_slow_clients_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends a byte now and then is not waited for longer than one that sends nothing."""
+    monkeypatch.setattr(http_discovery, "CONNECTIONS", 2)
+    monkeypatch.setattr(http_discovery, "LONGEST", 0.5)
+    with serving(TextReads()) as (server, _):
+        slow = [socket.create_connection(server.server_address[:2], timeout=10) for _ in range(2)]  # type: ignore[arg-type]
+        ended, until = 0, time.monotonic() + 10
+        while ended < 2 and time.monotonic() < until:
+            ended = sum(not sends(one) for one in slow)
+        assert ended == 2
+        assert any(answers(server) for _ in range(100))
+        for one in slow:
+            one.close()
+
+
+def sends(connection: socket.socket) -> bool:
+    """Send a byte; return whether the other end has not closed the connection."""
+    try:
+        connection.sendall(b"x")
+        ready, _, _ = select.select([connection], [], [], 0.05)
+        return not ready or bool(connection.recv(1))
+    except OSError:
+        return False
 
 
 def answers(server: DiscoveryServer) -> bool:

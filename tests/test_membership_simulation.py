@@ -196,3 +196,4 @@ def test_no_event_is_lost_or_repeated_and_no_failure_is_false(
     assert sum(kinds.count("failed") for kinds in found.values()) > nodes / 20
     alive = {name for name, one in operator.watcher.snapshot.members.items() if one.state == ALIVE}
     assert alive == fleet.running
+    operator.store.close()

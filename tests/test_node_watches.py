@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from collective.registry.memory import MemoryRegistry
 from collective.transport.memory import MemoryTransport
 
 FACTS = {"role": "lb"}
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
@@ -27,6 +29,29 @@ def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
 
 def put(registry: MemoryRegistry, identity: str, role: str = "web") -> None:
     registry.put(NodeRecord(identity, "1", facts={"role": role}, instance="1"))
+
+
+class ReadableFolder:
+    """A folder that other users can enter."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for parent in (path, *path.parents[:3]):
+            parent.chmod(parent.stat().st_mode | 0o111)
+
+    def shared(self, name: str) -> Path:
+        """Create a file that all users can write."""
+        file = self.path / name
+        file.touch()
+        file.chmod(0o666)
+        return file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ReadableFolder:
+    made = ReadableFolder(tmp_path)
+    (tmp_path / "src.j2").write_text("{% for node in members %}\n{{ node.identity }}\n{% endfor %}\n")
+    return made
 
 
 def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> None:
@@ -100,22 +125,19 @@ def test_an_invalid_watch_is_refused(tmp_path: Path, text: str, error: str) -> N
 
 
 def test_a_user_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    """A daemon does not start with a watch that it cannot run."""
+    """A daemon does not start with a watch that it cannot run, and leaves no state file open."""
     with pytest.raises(ConfigError, match=r"^watches.w.user: user 'no-such-user' does not exist on this node"):
         make(tmp_path, MemoryRegistry(), exec="true", user="no-such-user")
+    make(tmp_path, MemoryRegistry(), exec="true").stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
-def test_a_command_runs_as_its_user(tmp_path: Path) -> None:
+@as_root
+def test_a_command_runs_as_its_user(folder: ReadableFolder) -> None:
     """The command has the user's number and environment."""
-    out = tmp_path / "out"
-    out.touch()
-    out.chmod(0o666)
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o111)
+    out = folder.shared("out")
     registry = MemoryRegistry()
     put(registry, "a")
-    watch = make(tmp_path, registry, exec=f"echo $(id -un) $USER >> {out}", user="daemon")
+    watch = make(folder.path, registry, exec=f"echo $(id -un) $USER >> {out}", user="daemon")
     watch.start()
     wait_until(lambda: out.read_text() == "daemon daemon\n", 20)
     watch.stop()
@@ -155,3 +177,66 @@ def test_a_watch_keeps_a_file_current(tmp_path: Path, caplog: pytest.LogCaptureF
     assert (tmp_path / "loaded").read_text() == "lb: alb: a clb: c"
     errors = [getattr(record, "error", "") for record in caplog.records if record.message == "template.failed"]
     assert errors[0] == f"{source}:1: 'nothing' is undefined"
+
+
+def updated(folder: ReadableFolder, registry: MemoryRegistry, **template: object) -> NodeWatch:
+    """Start a watch whose commands run as `daemon`."""
+    paths = {"src": str(folder.path / "src.j2"), "dest": str(folder.path / "out.cfg")}
+    watch = make(folder.path, registry, template={**paths, **template}, user="daemon", every=0.05)
+    watch.start()
+    return watch
+
+
+@as_root
+def test_the_commands_of_a_template_run_as_its_user(folder: ReadableFolder) -> None:
+    """Root writes the file, with mode and owner; check and reload have the rights of the user and its groups only."""
+    seen, out = folder.shared("seen"), folder.path / "out.cfg"
+    registry = MemoryRegistry()
+    put(registry, "a")
+    line = f"id -un >> {seen}; id -G >> {seen}; test -w {out.parent} && echo writable >> {seen};"
+    watch = updated(
+        folder,
+        registry,
+        check=f"{line} cat {{candidate}} >> {seen}",
+        reload=line + " true",
+        mode="0640",
+        owner=":daemon",
+    )
+    entry = pwd.getpwnam("daemon")
+    groups = " ".join(map(str, os.getgrouplist("daemon", entry.pw_gid)))
+    wait_until(lambda: seen.read_text() == f"daemon\n{groups}\na\ndaemon\n{groups}\n", 20)
+    wait_until(lambda: not (folder.path / ".out.before.cfg").is_symlink(), 20)
+    watch.stop()
+    found = out.stat()
+    assert (out.read_text(), found.st_mode & 0o777, found.st_uid, found.st_gid) == ("a\n", 0o640, 0, entry.pw_gid)
+
+
+@as_root
+def test_a_file_that_the_user_of_the_check_cannot_read_is_not_replaced(
+    folder: ReadableFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The check does not get the rights of root to read a file that is not for its user."""
+    registry = MemoryRegistry()
+    put(registry, "a")
+    watch = updated(folder, registry, check="cat {candidate}", mode="0600")
+    wait_until(lambda: "template.failed" in caplog.text, 20)
+    watch.stop()
+    errors = [getattr(one, "error", "") for one in caplog.records]
+    assert any("out.cfg: not changed: check" in one and "Permission denied" in one for one in errors)
+    assert not (folder.path / "out.cfg").exists()
+    assert not (folder.path / ".out.candidate.cfg").exists()
+
+
+@as_root
+def test_a_folder_of_the_user_is_refused(folder: ReadableFolder, caplog: pytest.LogCaptureFixture) -> None:
+    """Root does not write into a folder where the user could put a link in the place of the file."""
+    theirs = folder.path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, pwd.getpwnam("daemon").pw_uid, -1)
+    registry = MemoryRegistry()
+    put(registry, "a")
+    watch = updated(folder, registry, dest=str(theirs / "out.cfg"))
+    wait_until(lambda: "template.failed" in caplog.text, 20)
+    watch.stop()
+    assert any("other users can change its folder" in getattr(one, "error", "") for one in caplog.records)
+    assert list(theirs.iterdir()) == []

@@ -94,9 +94,8 @@ def test_a_failure_is_one_line_without_secrets(page: Webhook, every_log: list[st
     problems = notifications.send([f"{url}/refuse/t0ken", f"{page.url}/ok"], "title", "text")
     assert problems == ["notification 1 (json): not sent: Failed to send JSON POST notification: error=403."]
     [problem] = notifications.send(["mailto://me:tops3cret@127.0.0.1:9?from=me@lab.test"], "title", "text")
-    assert problem.startswith(
-        'notification 1 (mailto): not sent: Connection error while submitting email to "********"'
-    )
+    unquoted = problem.replace('"', "")  # versions of Apprise differ in it
+    assert unquoted.startswith("notification 1 (mailto): not sent: Connection error while submitting email to ********")
     assert "tops3cret" not in problem
     assert [line for line in every_log if "apprise" in line or "tops3cret" in line] == []
 
@@ -233,6 +232,14 @@ def test_a_template_writes_title_and_text(tmp_path: Path) -> None:
         "{% for one in failures %}\n{{ one.node }}{{ one.none.at_all }}\n{% endfor %}"
     )
     assert render(ENDED, path) == ("package: fail", "web2")
+
+
+def test_a_template_passes_no_control_characters_on(tmp_path: Path) -> None:
+    """What a node says can begin no header line of a mail, and cannot control the terminal that shows it."""
+    path = tmp_path / "text.j2"
+    path.write_text("{{ failures[0].message }}\n{{ failures[0].message }}")
+    document = {**ENDED, "failures": [{"node": "web2", "message": "a\rBcc: b@c\x1b[31m\u202e"}]}
+    assert render(document, path) == ("a\\rBcc: b@c\\x1b[31m\\u202e",) * 2
 
 
 @pytest.mark.parametrize(

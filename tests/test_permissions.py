@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +19,7 @@ from collective.node.plugins import agents
 
 ME = os.geteuid()
 OTHER_USER = 4711
+USER = pwd.getpwuid(ME).pw_name
 
 
 @pytest.fixture
@@ -49,6 +53,46 @@ def test_paths_that_all_users_can_change_are_reported(plugin: Path, which: Calla
     opened.chmod(0o777)
     (line,) = problems([plugin, plugin], {}, ME)
     assert line == f"{opened}: writable by all users (use 'chmod o-w {opened}')"
+
+
+def test_users_of_an_access_control_list_are_reported(plugin: Path) -> None:
+    """The mode shows only root's group. A user who may write is reported; one who may not, and root, are not."""
+    for permissions, mask, user, reported in ((6, 6, OTHER_USER, True), (6, 4, OTHER_USER, False), (6, 6, 0, False)):
+        set_list(plugin, permissions, mask, user)
+        found = list(problems([plugin], {}, ME))
+        line = f"{plugin}: writable by user {user} through its access control list (use 'setfacl -b {plugin}')"
+        assert found == ([line] if reported else [])
+
+
+def set_list(path: Path, permissions: int, mask: int, user: int) -> None:
+    """Give a file an access control list in which one user is named (acl(5))."""
+    none = 0xFFFFFFFF
+    entries = ((1, 6, none), (2, permissions, user), (4, 4, none), (16, mask, none), (32, 4, none))
+    try:
+        os.setxattr(
+            path,
+            "system.posix_acl_access",
+            struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in entries),
+        )
+    except OSError as error:
+        pytest.skip(f"the file system has no access control lists: {error.strerror}")
+
+
+@pytest.mark.skipif(ME != 0, reason="only root can change owners")
+@pytest.mark.parametrize(
+    ("name", "members", "reported"),
+    [("users", [], True), (USER, [], False), (USER, [USER], False), (USER, ["mallory"], True)],
+)
+def test_a_group_that_others_share_is_reported(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch, name: str, members: list[str], reported: bool
+) -> None:
+    """Some systems have one group for all users; a group with the name of the user is the user's own."""
+    os.chown(plugin, -1, OTHER_USER)
+    plugin.chmod(0o664)
+    monkeypatch.setattr(os, "getegid", lambda: OTHER_USER)
+    monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group((name, "x", number, members)))
+    line = f"{plugin}: writable by group {OTHER_USER} (use 'chmod g-w {plugin}')"
+    assert list(problems([plugin], {}, ME)) == ([line] if reported else [])
 
 
 def test_the_target_folder_of_a_link_is_checked(plugin: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.scripted_fleet import Part, Scripted
 
@@ -55,7 +55,17 @@ def around(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
     )
 
 
+def failing(always: Steps, rescue: Steps, on_failure: str = "stop") -> dict[str, Any]:
+    """Return steps that fail."""
+    call = {"kind": "call", "nodes": ["bad"]}
+    return {"kind": "steps", "steps": [call], "rescue": rescue, "always": always, "on_failure": on_failure}
+
+
 STEPS = st.lists(st.recursive(leaf(), around, max_leaves=6), min_size=1, max_size=3)
+INTERRUPT = {"kind": "local", "act": "interrupt"}
+GOOD = {"kind": "call", "nodes": ["good"]}
+STOPPED_CLEANING = [{**failing([], [], "continue"), "steps": [failing([INTERRUPT], [])]}, GOOD]
+RESCUED_CLEANING = [{**failing([failing([], [GOOD])], []), "steps": [INTERRUPT]}, GOOD]
 
 
 def numbered(steps: Steps, numbers: Iterator[int]) -> Steps:
@@ -106,10 +116,12 @@ class Model:
             return False
         if key in self.done and not aside:
             return True
+        before = self.interrupted
         ok = self.work(step, key, cleaning, aside)
-        if not ok and not self.interrupted and step.get("rescue"):
+        handled = not ok and self.interrupted == before  # an earlier interruption does not concern `always`
+        if handled and step.get("rescue"):
             ok = self.steps(step["rescue"], key, cleaning, True)
-        elif not ok and not self.interrupted and step.get("on_failure") == "continue":
+        elif handled and step.get("on_failure") == "continue":
             ok = True
         ok &= self.steps(step.get("always", []), key, True, True)
         if ok and not aside:
@@ -185,6 +197,8 @@ def ordered(log: Log) -> Log:
 
 
 @given(steps=STEPS)
+@example(steps=STOPPED_CLEANING)
+@example(steps=RESCUED_CLEANING)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_playbook_breaks_a_promise(tmp_path_factory: Any, steps: Steps) -> None:
     """Nothing is sent after a stop, always runs, and a resumed run repeats no finished step and no OK node.

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from collective.registry import NodeRecord, Revocation
-from collective.registry.dynamodb import decoded
 from collective.registry.encoding import MAX_PACKED, MAX_UNPACKED, encode, fit, omission
+from collective.registry.table_items import decoded
 
 RECORD = NodeRecord("web1", "1.0", {"role": "web"}, agents={"package": "1"}, public_key="ssh-ed25519 AAAA", period=60.0)
 

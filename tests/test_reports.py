@@ -243,3 +243,34 @@ def test_the_file_of_a_report_is_shown(folder: Path, capsys: Captured) -> None:
     assert called(["report", "show", "hardware"], capsys)[1] == "title: Ours\ntemplate: x\n"
     assert called(["report", "show", "os"], capsys)[1] == SHIPPED["os"].read_text()
     assert HOSTILE not in called(["report", "list"], capsys)[1]
+
+
+def test_a_section_has_the_totals_of_its_own_rows() -> None:
+    """Each section ends with its totals, and those of all rows follow; a section on several pages has them once."""
+    keys: dict[str, Any] = {"group": "System", "sort": ["Node"], "totals": {"Memory": "sum"}}
+    lines = [line for line in shown(**keys).splitlines() if "otal" in line]
+    assert lines == [
+        "Total: Memory 512.0 MiB (sum)",
+        "Total: Memory 12.0 GiB (sum)",
+        "Total of all rows: Memory 12.5 GiB (sum)",
+    ]
+    assert shown(**keys, page_length=1).count("Total: Memory 12.0 GiB") == 1
+    found = make_content(**keys)
+    assert re.findall(r"\*\*(.*?)\*\*", text.as_markdown(found)) == [
+        "512.0 MiB",
+        "12.0 GiB",
+        "Total of all rows: Memory 12.5 GiB (sum)",
+    ]
+    page = as_html(found)
+    assert (page.count("<tfoot>"), page.count(">12.0 GiB</td>"), page.count("Total of all rows: Memory 12.5 GiB")) == (
+        3,
+        1,
+        1,
+    )
+
+
+def test_a_page_breaks_only_long_words() -> None:
+    """The name of a node stays in one line; a long word cannot make the page wider than the screen."""
+    rows = [{"identity": "node01.lab", "facts": {"os": {"name": "x" * 31}}, "agents": {}}]
+    page = as_html(content.build(make_report(), rows, 0.0))
+    assert re.findall(r'<td [^>]*?(?:class="([^"]*)")?>', page) == ["", " long", "right"]

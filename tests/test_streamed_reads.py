@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,8 +39,12 @@ class WatchedStream:
 
     def restart(self, arn: str = ARN) -> None:
         """Stop the watcher, and start another one."""
-        self.store.close()
+        self.close()
         self.start(arn)
+
+    def close(self) -> None:
+        """Close the state file."""
+        self.store.close()
 
     def put(self, identity: str, instance: str = "1", **facts: object) -> None:
         """Publish the record of a node."""
@@ -70,8 +76,9 @@ def test_renewals_of_a_cluster_are_skipped() -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> WatchedStream:
-    return WatchedStream(tmp_path / "state")
+def world(tmp_path: Path) -> Iterator[WatchedStream]:
+    with closing(WatchedStream(tmp_path / "state")) as world:
+        yield world
 
 
 def test_the_table_is_scanned_once(world: WatchedStream) -> None:

@@ -13,6 +13,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import notice, write
+from collective.cluster_lease import LEASE, REPLACE_AFTER
 from collective.errors import TransportError, UsageError
 from collective.text import escape_controls
 
@@ -86,7 +87,7 @@ def _add_join(join: Parser) -> None:
     group.add_argument(
         "--replace-after",
         type=options.seconds,
-        default=60.0,
+        default=REPLACE_AFTER,
         metavar="DURATION",
         help="take the place of a node that was not heard of for this long (60s, at least 20s)",
     )
@@ -142,7 +143,7 @@ def _run(commands: ClusterCommands, held: HeldPlace, file: PlaceFile) -> int:
 def _commands(args: argparse.Namespace) -> ClusterCommands:
     if not output.is_plain_text(args, ()):
         raise UsageError("cluster join: it prints what the program prints (remove the output options)")
-    if args.replace_after < 20:
+    if args.replace_after < LEASE:
         raise UsageError("--replace-after: use at least 20s, so that a short outage replaces no node")
     from collective.cluster.command import ClusterCommands
     from collective.cluster.words import PEER, PeerForm

@@ -35,6 +35,7 @@ def make_parser() -> Parser:
             "crpc cost --nodes 50 --calls-per-day 100",
             "crpc cost --nodes 500 --calls-per-day 20 -o csv",
             "crpc cost --nodes 50 --calls-per-day 100 --heartbeat 5s --watchers 1 --stream",
+            "crpc cost --nodes 50 --calls-per-day 100 --clusters 2",
         ],
     )
     parser.add_argument("--nodes", type=_node_count, required=True, metavar="N", help="number of nodes")
@@ -50,6 +51,10 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--stream", action="store_true", help="watchers follow the stream of the table")
     parser.add_argument("--ec2-events", action="store_true", help="watchers take events of EC2")
+    parser.add_argument(
+        "--clusters", type=_node_count, default=0, metavar="N", help="number of clusters of 'crpc cluster' (default: 0)"
+    )
+    parser.add_argument("--cluster-size", type=_place_count, metavar="N", help="places of each cluster (default: 3)")
     parser.add_argument(
         "--shared-runs-per-day",
         type=_call_count,
@@ -69,6 +74,8 @@ def run(arguments: Sequence[str]) -> int:
             raise UsageError(f"{option}: has no effect without watchers (add --watchers)")
     if per_call > args.nodes:
         raise UsageError(f"--nodes-per-call {per_call}: more than --nodes {args.nodes}")
+    if args.cluster_size is not None and not args.clusters:
+        raise UsageError("--cluster-size: has no effect without clusters (add --clusters)")
     usage = cost.Usage(
         args.nodes,
         args.calls_per_day,
@@ -78,6 +85,8 @@ def run(arguments: Sequence[str]) -> int:
         args.watchers,
         args.stream,
         args.ec2_events,
+        args.clusters,
+        args.cluster_size or 3,
     )
     document = _document(usage)
     rows = [[name, *item.values()] for name in _SYSTEMS for item in document[name]["items"]]
@@ -133,6 +142,14 @@ def _item(item: cost.BillItem) -> dict[str, Any]:
 def _node_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= 10**9):
         raise argparse.ArgumentTypeError(f"invalid number of nodes '{text}': use an integer from 1 to 1000000000")
+    return int(text)
+
+
+def _place_count(text: str) -> int:
+    from collective.cluster.state import MAX_SIZE
+
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_SIZE):
+        raise argparse.ArgumentTypeError(f"invalid number of places '{text}': use an integer from 1 to {MAX_SIZE}")
     return int(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from collective.clients import (
     apps,
     ddl_source,
     detached,
+    input_options,
     job_options,
     lookup,
     options,
@@ -35,6 +36,7 @@ from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
+    from collective.clients.parser import Parser
     from collective.config import ClientConfig
     from collective.ddl import Action
     from collective.fleet.call import Call
@@ -54,8 +56,17 @@ def run(arguments: Sequence[str]) -> int:
         return verb.run(rest[1:])
     if not _HELP.isdisjoint(rest):
         return _print_help(parser.parse_args([agent, *(word for word in rest if word not in _HELP)]))
-    args = parser.parse_args([agent, *rest])
+    words = input_options.as_words([agent, *rest], parser, lambda: _inputs(parser, [agent, *rest]))
+    args = parser.parse_args(words)
     return perform(args, args.words)
+
+
+def _inputs(parser: Parser, words: Sequence[str]) -> Collection[str]:
+    """Return the inputs of the action in the words of a command line that may have options which are inputs."""
+    given = {name: lookup.option_value(words, name, short) for name, short in (("--config", ""), ("--target", "-T"))}
+    options_ = [f"{name}={value}" for name, value in given.items() if value is not None]
+    catalog = options.catalog(parser.parse_args([*words[:2], *options_]), words[0])
+    return _action(catalog, words[:2]).inputs
 
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from collective.clients import options
+from collective.clients import input_options, options
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.inputs import read_inputs
 from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, present
 from collective.clients.view_options import add_views
+
+if TYPE_CHECKING:
+    from collective.authoring.folders import AgentFolder
+    from collective.ddl import Action
 
 
 def make_parser() -> Parser:
@@ -47,14 +53,29 @@ def make_parser() -> Parser:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the action and print the reply; return the exit code that `crpc` would have."""
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    words = input_options.as_words(arguments, parser, lambda: _inputs(parser, arguments))
+    args = parser.parse_args(words)
     from collective.authoring.folders import AgentFolder
     from collective.authoring.local import local_fleet
-    from collective.catalog import Catalog
 
     folders = AgentFolder.of(args.folder)
-    action = Catalog([folders.ddl]).action(args.agent, args.action)
+    action = _action(folders, args)
     data = action.check_input(read_inputs(args.inputs, action))
     with local_fleet(folders, args.agent, args.facts) as fleet:
         call = fleet.call(args.agent, args.action, data, timeout=args.timeout, dry_run=args.dry_run)
         return present(CallOutput(call, args), call, fleet)
+
+
+def _inputs(parser: Parser, words: Sequence[str]) -> Collection[str]:
+    """Return the inputs of the action in the words of a command line that may have options which are inputs."""
+    from collective.authoring.folders import AgentFolder
+
+    args, _ = parser.parse_known_args(words)
+    return _action(AgentFolder.of(args.folder), args).inputs
+
+
+def _action(folders: AgentFolder, args: argparse.Namespace) -> Action:
+    from collective.catalog import Catalog
+
+    return Catalog([folders.ddl]).action(args.agent, args.action)

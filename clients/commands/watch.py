@@ -8,7 +8,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output, watch_options
@@ -65,8 +65,10 @@ def run(arguments: Sequence[str]) -> int:
     from collective.membership.handlers import CommandHandler
     from collective.membership.serf_convention import Self
 
-    store = StateFile(path, config.collective)
-    with watching(config, store, view, settle=args.settle, ping=not args.no_ping, ec2_events=args.ec2_events) as found:
+    with (
+        closing(StateFile(path, config.collective)) as store,
+        watching(config, store, view, settle=args.settle, ping=not args.no_ping, ec2_events=args.ec2_events) as found,
+    ):
         handler = CommandHandler(command, Self(config.sender)) if command else None
         printer = EventPrinter(args, handler, streaming=streaming)
         _watch(args, store, found, printer)
@@ -105,7 +107,6 @@ def _delivering(args: Namespace, store: StateFile, printer: EventPrinter, found:
         yield delivery
     finally:
         delivery.stop(_LAST_HANDLERS)
-        store.close()
 
 
 class EventPrinter:

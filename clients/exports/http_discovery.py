@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,7 +24,8 @@ from collective.errors import CollectiveError, UsageError
 from collective.log_limiter import LogLimiter
 
 CONNECTIONS = 16  # at a time; further ones are closed without an answer
-SECONDS = 10.0  # that a client has to send its request, and to take each part of the answer
+SECONDS = 10.0  # that a client has to send each part of its request, and to take each part of the answer
+LONGEST = 30.0  # seconds after which a connection is closed, whatever it does: slow clients would keep others out
 FRESH = 10.0  # seconds for which the targets are answered without a read of the registry
 _LOG_PERIOD = 300.0  # seconds between lines about targets that cannot be read
 _PATH = "/targets"
@@ -83,13 +85,21 @@ class DiscoveryServer(ThreadingHTTPServer):
             self.report(f"more than {CONNECTIONS} connections at a time, one was closed")
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no further thread is possible
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer one request, and let another connection take the place."""
+        limit = threading.Timer(LONGEST, _shut, [request])
+        limit.daemon = True
         try:
+            limit.start()
             super().process_request_thread(request, client_address)
         finally:
+            limit.cancel()
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -134,6 +144,12 @@ class _TargetsHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Log no requests: there is one each minute from each Prometheus."""
+
+
+def _shut(connection: socket.socket) -> None:
+    """End the reads and writes that wait for a client."""
+    with suppress(OSError):  # it has just been closed
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _is_address(host: str) -> bool:

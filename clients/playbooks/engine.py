@@ -92,8 +92,8 @@ class PlaybookEngine:
         ended = self._handled(step, scope)
         if step.always and ended.outcome != progress.OMITTED:
             after = self._steps(step.always, scope.aside(cleaning=True))
-            if after is not None and ended.failure is None:
-                ended = replace(ended, outcome=progress.FAILED, failure=after)
+            if after is not None:
+                ended = _after_always(ended, after)
         if step.number:
             self.progress.end(step, scope, ended, self.clock.now() - began)
         if ended.failure is None:
@@ -255,6 +255,13 @@ class PlaybookEngine:
             self.codes.append(code)
         self.progress.end(step, scope, EndedStep(progress.BEFORE, StepResult(code=code)), 0.0)
         return True
+
+
+def _after_always(ended: EndedStep, after: StepFailure) -> EndedStep:
+    """Return the end of a step whose `always` has failed; nothing handles the failure if that was interrupted."""
+    if ended.failure is None:
+        return replace(ended, outcome=progress.FAILED, failure=after)
+    return replace(ended, failure=replace(ended.failure, final=ended.failure.final or after.final))
 
 
 def _items(step: PlaybookStep, scope: StepScope) -> list[Any]:

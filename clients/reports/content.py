@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import mean
 from typing import Any
@@ -24,10 +24,14 @@ MOST_BARS = 30  # values of one distribution; the others are added up
 
 @dataclass(frozen=True)
 class Section:
-    """Rows with the same value of the column `group`; `values` are raw, one for each column."""
+    """Rows with the same value of the column `group`: raw values, one for each column.
+
+    `totals` are those of its rows, a string for each column; empty on all pages of a section but the last one.
+    """
 
     heading: str
     rows: list[list[Any]]
+    totals: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Content:
-    """What a report shows. `totals` has a text for each column, or is empty; `nodes` are those of the rows."""
+    """What a report shows. `totals` of all rows are a string for each column; `nodes` are those of the rows."""
 
     report: Report
     columns: list[Column]
@@ -76,7 +80,7 @@ def build(report: Report, rows: Iterable[dict[str, Any]], time: float) -> Conten
     return Content(
         report,
         columns,
-        _sections(values, columns, report.group),
+        _sections(values, columns, report),
         _totals(values, columns, report.totals),
         [_distribution(values, columns, heading, report.collapse) for heading in report.bars if values],
         sorted({str(row["identity"]) for row in found}),
@@ -147,14 +151,17 @@ def _sorted(values: list[list[Any]], columns: Sequence[Column], order: Sequence[
     return values
 
 
-def _sections(values: list[list[Any]], columns: Sequence[Column], group: str | None) -> list[Section]:
-    if group is None or not values:
-        return [Section("", values)]
-    place = [column.heading for column in columns].index(group)
+def _sections(values: list[list[Any]], columns: Sequence[Column], report: Report) -> list[Section]:
+    if report.group is None or not values:
+        return [Section("", values, _totals(values, columns, report.totals))]
+    place = [column.heading for column in columns].index(report.group)
     found: dict[str, list[list[Any]]] = defaultdict(list)
     for row in values:
         found[shown(row[place], columns[place])].append(row)
-    return [Section(f"{group}: {heading or '(none)'}", rows) for heading, rows in sorted(found.items())]
+    return [
+        Section(f"{report.group}: {heading or '(none)'}", rows, _totals(rows, columns, report.totals))
+        for heading, rows in sorted(found.items())
+    ]
 
 
 def _totals(values: list[list[Any]], columns: Sequence[Column], functions: Mapping[str, str]) -> list[str]:

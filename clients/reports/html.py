@@ -11,9 +11,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from collective.clients.reports.content import Content
-from collective.clients.reports.text import cells, right_aligned
+from collective.clients.reports.text import cells, right_aligned, total_line
 from collective.text import escape_controls, escape_lines
 from collective.version import __version__
+
+_BREAK_ABOVE = 30  # characters; longer ones are broken, so that no column is wider than the page
 
 
 def as_html(content: Content, text: str | None = None) -> str:
@@ -30,7 +32,7 @@ def as_html(content: Content, text: str | None = None) -> str:
         columns=[escape_controls(column.heading) for column in content.columns],
         right=right_aligned(content),
         sections=[_section(content, place) for place in range(len(content.sections))],
-        totals=content.totals,
+        total=escape_controls(total_line(content)) if len(content.sections) > 1 else "",
         bars=[_bars(content, place) for place in range(len(content.bars))],
     )
 
@@ -39,10 +41,13 @@ def _section(content: Content, place: int) -> dict[str, Any]:
     section = content.sections[place]
     texts = [[escape_lines(value) for value in row] for row in cells(content, section.rows)]
     rows = [
-        [{"text": text, "key": _key(value, text)} for text, value in zip(row, values, strict=True)]
+        [
+            {"text": text, "key": _key(value, text), "long": max(map(len, text.split()), default=0) > _BREAK_ABOVE}
+            for text, value in zip(row, values, strict=True)
+        ]
         for row, values in zip(texts, section.rows, strict=True)
     ]
-    return {"heading": escape_controls(section.heading), "rows": rows}
+    return {"heading": escape_controls(section.heading), "rows": rows, "totals": section.totals}
 
 
 def _key(value: Any, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from collective.clients.render import table
@@ -29,7 +30,9 @@ def as_markdown(content: Content) -> str:
     parts = [f"# {_plain(content.report.title)}\n\n{content.title_line}\n"]
     for section in content.sections:
         heading = f"\n## {_plain(section.heading)}\n" if section.heading else ""
-        parts.append(f"{heading}\n{_markdown_table(content, section.rows)}")
+        parts.append(f"{heading}\n{_markdown_table(content, section)}")
+    if len(content.sections) > 1 and (line := total_line(content)):
+        parts.append(f"\n**{_plain(line)}**\n")
     for bars in content.bars:
         rows = [[_plain(value), str(count)] for value, count in bars.counts]
         parts.append(f"\n## {_plain(bars.heading)}\n\n{_markdown_rows([_plain(bars.heading), 'Rows'], rows, [1])}")
@@ -39,6 +42,15 @@ def as_markdown(content: Content) -> str:
 def cells(content: Content, rows: Sequence[Sequence[Any]]) -> list[list[str]]:
     """Return the values of rows as text."""
     return [[shown(value, column) for value, column in zip(row, content.columns, strict=True)] for row in rows]
+
+
+def total_line(content: Content, section: Section | None = None) -> str:
+    """Return the totals of a section, or of all rows, in one line; empty without totals."""
+    totals = content.totals if section is None else section.totals
+    named = zip(content.columns, totals, strict=True) if totals else ()
+    texts = [f"{column.heading} {value} ({content.report.totals[column.heading]})" for column, value in named if value]
+    name = "Total of all rows" if section is None and len(content.sections) > 1 else "Total"
+    return f"{name}: {', '.join(texts)}" if texts else ""
 
 
 def right_aligned(content: Content) -> list[int]:
@@ -54,7 +66,8 @@ def _pages(content: Content) -> Iterator[list[Section]]:
         return
     for section in content.sections:
         for start in range(0, max(1, len(section.rows)), length):
-            yield [Section(section.heading, section.rows[start : start + length])]
+            last = start + length >= len(section.rows)
+            yield [replace(section, rows=section.rows[start : start + length], totals=section.totals if last else [])]
 
 
 def _page(content: Content, page: list[Section], screen: Screen, wide: bool, number: int, count: int) -> str:
@@ -64,20 +77,15 @@ def _page(content: Content, page: list[Section], screen: Screen, wide: bool, num
     for section in page:
         heading = f"\n{screen.paint('bold', escape_controls(section.heading))}\n" if section.heading else ""
         parts.append(f"{heading}\n{_table(content, section.rows, screen, wide)}")
+        if len(content.sections) > 1 and (line := total_line(content, section)):
+            parts.append(f"\n{escape_controls(line)}\n")
     return "".join(parts)
 
 
 def _end(content: Content, screen: Screen) -> str:
-    """Return the totals and the distributions."""
-    parts = []
-    if content.totals:
-        named = zip(content.columns, content.totals, strict=True)
-        totals = (
-            f"{column.heading} {value} ({content.report.totals[column.heading]})" for column, value in named if value
-        )
-        parts.append(f"\nTotal: {escape_controls(', '.join(totals))}\n")
-    parts += [f"\n{_bars(bars, screen)}" for bars in content.bars]
-    return "".join(parts)
+    """Return the totals of all rows and the distributions."""
+    line = escape_controls(total_line(content))
+    return "".join([*([f"\n{line}\n"] if line else []), *(f"\n{_bars(bars, screen)}" for bars in content.bars)])
 
 
 def _table(content: Content, rows: Sequence[Sequence[Any]], screen: Screen, wide: bool) -> str:
@@ -104,13 +112,13 @@ def _plain(text: str) -> str:
     return escape_controls(text).translate(_MARKDOWN)
 
 
-def _markdown_table(content: Content, rows: Sequence[Sequence[Any]]) -> str:
-    if not rows:
+def _markdown_table(content: Content, section: Section) -> str:
+    if not section.rows:
         return "no rows\n"
     heading = [_plain(column.heading) for column in content.columns]
-    body = [[_plain(value) for value in row] for row in cells(content, rows)]
-    if content.totals:
-        body.append([f"**{_plain(value)}**" if value else "" for value in content.totals])
+    body = [[_plain(value) for value in row] for row in cells(content, section.rows)]
+    if section.totals:
+        body.append([f"**{_plain(value)}**" if value else "" for value in section.totals])
     return _markdown_rows(heading, body, right_aligned(content))
 
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from collective.cluster.state import ClusterPlace, ClusterState, StoredCluster
-from collective.cluster.steps import RENEW, Start
+from collective.cluster.steps import Start
 from collective.cluster.table import ClusterStore
+from collective.cluster_lease import RENEW
 from collective.errors import CollectiveError
 from collective.log_limiter import LogLimiter
 from collective.periodic import PeriodicThread

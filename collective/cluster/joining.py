@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from collective.cluster.observed import ObservedPlaces
 from collective.cluster.place_file import KeptPlace, PlaceFile
 from collective.cluster.state import StoredCluster
-from collective.cluster.steps import RENEW, Joiner, Start, Wait, Write, next_step
+from collective.cluster.steps import Joiner, Start, Wait, Write, next_step
 from collective.cluster.table import ClusterStore
+from collective.cluster_lease import RENEW
 from collective.errors import ClusterRefused, Unreachable
 
 _POLL = 1.0  # seconds between two reads at first

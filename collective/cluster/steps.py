@@ -17,13 +17,9 @@ from dataclasses import dataclass, replace
 
 from collective.cluster.observed import ObservedPlaces
 from collective.cluster.state import MAX_REPLACED, ClusterBeginning, ClusterMachine, ClusterPlace, ClusterState
+from collective.cluster_lease import LEASE, REPLACE_AFTER, RETURN
 from collective.errors import ClusterRefused, UsageError
 from collective.text import plural
-
-RENEW = 5.0  # seconds between two renewals of a place
-LEASE = 20.0  # seconds without a renewal after which another machine may begin in place of this one
-RETURN = 12.0  # seconds without a renewal after which a machine takes its own place again
-REPLACE_AFTER = 60.0  # seconds without a renewal after which a spare takes the place, by default
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from collective import names
 from collective.aws.errors import translated
 from collective.aws.session import AWS
-from collective.cluster.state import ClusterPlace, ClusterState, StoredCluster, decode, encode
+from collective.cluster.state import MAX_SIZE, ClusterPlace, ClusterState, StoredCluster, decode, encode
 from collective.registry import CLUSTER
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+_DIGITS = len(str(MAX_SIZE))  # of the number of a place
 
 
 class ClusterStore(Protocol):
@@ -117,5 +120,6 @@ def _stored(item: Any, where: str) -> StoredCluster:
 def _numbers(item: Any, prefix: str) -> Iterator[tuple[int, float]]:
     """Yield the attributes `<prefix><number>` that are numbers."""
     for name, value in item.items():
-        if name.startswith(prefix) and name[len(prefix) :].isdigit() and "N" in value:
-            yield int(name[len(prefix) :]), float(value["N"])
+        number = name.removeprefix(prefix)
+        if number != name and number.isascii() and number.isdecimal() and len(number) <= _DIGITS and "N" in value:
+            yield int(number), float(value["N"])

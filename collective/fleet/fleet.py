@@ -41,7 +41,6 @@ from collective.fleet.plan import CallPlan, Parties
 from collective.fleet.plan_surroundings import Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_checks import VerifyReply, accept_unverified
-from collective.fleet.steering.steered_record import SteeredRecord
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.target_selection import TargetSelector
 from collective.fleet.targets import EVERY_NODE, Targets
@@ -54,6 +53,7 @@ from collective.transport import Transport
 
 if TYPE_CHECKING:
     from collective.fleet.ec2_instances import Instance
+    from collective.fleet.steering.steered_record import SteeredRecord
 
 log = logging.getLogger(__name__)
 

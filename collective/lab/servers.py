@@ -66,7 +66,8 @@ def running(server: str) -> Iterator[Endpoints]:
 def _started(name: str) -> Iterator[str]:
     """Run one program until the end of the block, or of this process; yield its URL when it listens."""
     command = [sys.executable, "-m", "collective.lab.aws_server", name]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    # With `-m`, Python would import modules from the current folder.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd="/")
     try:
         assert process.stdout is not None  # noqa: S101 - because of stdout=PIPE
         url = process.stdout.readline().decode().strip()

@@ -11,38 +11,9 @@ state_file.py     members and undelivered events, so that a restarted watcher co
 watcher.py        the loop: read, compare, confirm, store
 """
 
-from collective.membership.members import (
-    ALIVE,
-    CONFLICT,
-    FAIL,
-    FAILED,
-    JOIN,
-    LEAVE,
-    LEFT,
-    REAP,
-    UPDATE,
-    Event,
-    Member,
-    Membership,
-)
+from collective.membership.members import ALIVE, Event, Member, Membership
 from collective.membership.state_file import StateFile
 from collective.membership.view import MemberView
 from collective.membership.watcher import Watcher
 
-__all__ = [
-    "ALIVE",
-    "CONFLICT",
-    "FAIL",
-    "FAILED",
-    "JOIN",
-    "LEAVE",
-    "LEFT",
-    "REAP",
-    "UPDATE",
-    "Event",
-    "Member",
-    "MemberView",
-    "Membership",
-    "StateFile",
-    "Watcher",
-]
+__all__ = ["ALIVE", "Event", "Member", "MemberView", "Membership", "StateFile", "Watcher"]

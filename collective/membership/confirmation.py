@@ -21,7 +21,7 @@ from collective.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
-SUSPECT_PERIODS = 1.5  # of heartbeats without one, after which a node is suspected
+SUSPECT_PERIODS = 1.25  # of heartbeats without one, after which a node is suspected
 SILENT_PERIODS = 6.0  # after which silence alone is taken for a failure, where nodes cannot be asked
 EXAMINATIONS = 4  # at a time; suspects beyond that wait for the next step
 

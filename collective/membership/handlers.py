@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from collective.membership import serf_convention
 from collective.membership.members import Event
 from collective.membership.serf_convention import Self
+from collective.processes import signal_name
 from collective.text import plural
 from collective.watch_settings import TIMEOUT
 
@@ -138,7 +139,7 @@ def _ended(process: subprocess.Popen[bytes], text: str, timeout: float) -> str:
         process.communicate()
         return f"killed after {timeout:g} s"
     if process.returncode < 0:
-        return f"ended by {signal.Signals(-process.returncode).name}"
+        return f"ended by {signal_name(-process.returncode)}"
     return f"exit code {process.returncode}" if process.returncode else ""
 
 

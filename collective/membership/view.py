@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
@@ -14,6 +15,8 @@ from collective.signing.keys import PublicKey
 
 Selects = Callable[[NodeRecord], bool]
 ADDRESS_FACTS = ("addresses",)
+# A scope identifier may have any characters for Python, also line ends.
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
 
 
 def every_node(_record: NodeRecord) -> bool:
@@ -61,7 +64,7 @@ class MemberView:
         """Yield the addresses in the facts; in a list, those of IPv4 come first."""
         for name in self._address_facts:
             found = look_up(facts, name)
-            texts = [one for one in (found if isinstance(found, (list, tuple)) else [found]) if _is_address(one)]
+            texts = [one for one in (found if isinstance(found, (list, tuple)) else [found]) if is_address(one)]
             yield from sorted(texts, key=lambda text: ":" in text)
 
 
@@ -76,8 +79,9 @@ def only_named(identities: Iterable[str]) -> Selects:
     return lambda record: record.identity in names
 
 
-def _is_address(value: Any) -> bool:
-    if not isinstance(value, str):
+def is_address(value: Any) -> bool:
+    """Return whether a value is an IP address; a scope (`fe80::1%eth0`) has only characters of interface names."""
+    if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         return False
     try:
         ip_address(value)

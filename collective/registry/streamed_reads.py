@@ -16,8 +16,9 @@ from dataclasses import replace
 from typing import Any
 
 from collective.registry import CLUSTER, Contents
-from collective.registry.dynamodb import DynamoDBRegistry, decoded, is_revocation
+from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.feed import Observation
+from collective.registry.table_items import decoded, is_revocation
 from collective.registry.table_stream import CursorLost, TableStream
 
 log = logging.getLogger(__name__)

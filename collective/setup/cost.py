@@ -5,6 +5,7 @@
                         receives and deletes replies in batches of ten: 4.2 k + 2 requests
              published: all n nodes receive and delete, k reply: 2 n + 1.2 k + 1 requests, and one publish
              discovery: one consistent read of the whole table
+    a cluster          each of its nodes renews its place each 5 s: one write of the cluster's item, 2 KB for 3 places
     a shared rollout   writes its events (0.3 KB for each node) and renews its lease (2 KB) each 5 s, and looks for
                        orders each 2 s; calculated for 10 waves in 10 minutes
 
@@ -28,6 +29,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from collective.cluster_lease import RENEW as PLACE_RENEW
 from collective.config import NodeConfig
 from collective.prices import US_EAST_1, USUALLY_DIRECT, Prices
 from collective.run_lease import RENEW
@@ -43,6 +45,7 @@ _READ_UNIT_KB = 4
 _PARTITION_WRITES = 1000  # write units a second of one partition of a table
 _RUN_SECONDS, _RUN_WAVES, _RUN_LOOK = 600, 10, 2  # of a shared rollout: its length, its waves, its looks for orders
 _LEASE_KB = 2  # the item with the lease
+_CLUSTER_BYTES, _PLACE_BYTES = 320, 360  # of a cluster's item, and of each place in it, with names of 23 characters
 _EVENT_KB = 0.3  # the events of one node, compressed; a small reply
 
 
@@ -52,7 +55,7 @@ class Usage:
 
     `shared_runs_per_day` of the calls are rollouts that are recorded in DynamoDB.
     `heartbeat` is in seconds. `watchers` are the processes that watch the registry by default, with `stream` by the
-    stream of its table; with `ec2_events`, they also take events of EC2.
+    stream of its table; with `ec2_events`, they also take events of EC2. `clusters` have `cluster_size` places each.
     """
 
     nodes: int
@@ -63,6 +66,8 @@ class Usage:
     watchers: int = 0
     stream: bool = False
     ec2_events: bool = False
+    clusters: int = 0
+    cluster_size: int = 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ def bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillItem]:
         BillItem("SNS: publishes", calls * publishes, prices.sns),
         BillItem("DynamoDB: each call reads the registry", calls * _discovery(usage.nodes), prices.reads),
         *_watching(usage, prices),
+        *_clusters(usage, prices),
         *_shared_runs(usage, prices),
     ]
 
@@ -116,6 +122,16 @@ def _watching(usage: Usage, prices: Prices) -> list[BillItem]:
         what = f"SQS: each watcher polls for events every {LONGEST_POLL:.0f} s"
         items.append(BillItem(what, usage.watchers * _MONTH / LONGEST_POLL, prices.sqs))
     return items
+
+
+def _clusters(usage: Usage, prices: Prices) -> list[BillItem]:
+    """Return the line of the nodes in clusters; none without clusters."""
+    if not usage.clusters:
+        return []
+    renewals = usage.clusters * usage.cluster_size * _MONTH / PLACE_RENEW
+    units = math.ceil((_CLUSTER_BYTES + _PLACE_BYTES * usage.cluster_size) / 1024)
+    what = f"DynamoDB: each node in a cluster writes every {PLACE_RENEW:.0f} s"
+    return [BillItem(what, renewals * units, prices.writes)]
 
 
 def _shards(usage: Usage) -> int:

@@ -13,20 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from collective import names
 from collective.aws.errors import translated
-from collective.errors import NotFound, Unreachable
-from collective.registry.run_table import KEY as RUNS_KEY
+from collective.errors import NotFound
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.setup.differences import from_tag_list, policy_problems, tag_problems, to_tag_list
 from collective.setup.ec2_events import EventQueue, EventRule
 from collective.setup.node_queues import NodeQueue, Subscriptions
+from collective.setup.tables import registry_table, runs_table
 from collective.transport.resource_policies import topic_policy
-
-_WAITER: Any = {"Delay": 1, "MaxAttempts": 120}  # seconds; DynamoDB takes about 10 s to create a table
 
 
 class Resource(Protocol):
@@ -71,9 +69,9 @@ def creation(
     """Return the plan that creates a collective, with its tables and the queues of `nodes` (identities)."""
     resources: list[Resource] = [Topic(cloud, collective)]
     if registry:
-        resources.append(Table(cloud, collective, stream=extras.stream))
+        resources.append(registry_table(cloud, collective, stream=extras.stream))
     if runs:
-        resources.append(RunsTable(cloud, collective))
+        resources.append(runs_table(cloud, collective))
     subscriptions = Subscriptions(cloud, names.topic(collective))
     if extras.ec2_events:
         resources += [EventQueue(cloud, collective), EventRule(cloud, collective)]
@@ -125,91 +123,3 @@ class Topic:
             policy = json.dumps(self._policy)
             self._sns.set_topic_attributes(TopicArn=self._arn, AttributeName="Policy", AttributeValue=policy)
             self._sns.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
-
-
-class Table:
-    """The registry's table; with `stream`, it must have a stream, else it may have one."""
-
-    kind = "table"
-
-    def __init__(self, cloud: Cloud, collective: str, *, stream: bool = False) -> None:
-        self.name = names.table(collective)
-        self._stream = stream
-        self._cloud = cloud
-        self._registry = cloud.registry(collective)
-        self._dynamodb = cloud.dynamodb
-        self._arn = cloud.account.arn("dynamodb", f"table/{self.name}")
-        self._tags = names.tags(collective)
-
-    def problems(self) -> list[str] | None:
-        """Compare tags and stream."""
-        status = self._cloud.table(self.name)
-        if status is None:
-            return None
-        if status == "DELETING":
-            raise Unreachable(f"{self.name}: table is being deleted (try again in a minute)")
-        with translated(self.name, "table"):
-            tags = self._dynamodb.list_tags_of_resource(ResourceArn=self._arn).get("Tags", [])
-        missing = ["no stream"] if self._lacks_stream() else []
-        return [*tag_problems(from_tag_list(tags), self._tags), *missing]
-
-    def create(self) -> None:
-        """Create it, and wait until it is active."""
-        self._registry.create(self._tags)
-        self._wait()
-        if self._stream:
-            self._registry.enable_stream()
-
-    def repair(self) -> None:
-        """Set the tags, and enable the stream."""
-        with translated(self.name, "table"):
-            self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
-        if self._lacks_stream():
-            self._registry.enable_stream()
-
-    def _wait(self) -> None:
-        with translated(self.name, "table"):
-            self._dynamodb.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig=_WAITER)
-
-    def _lacks_stream(self) -> bool:
-        return self._stream and self._registry.stream() is None
-
-
-class RunsTable:
-    """The table of shared runs."""
-
-    kind = "table"
-
-    def __init__(self, cloud: Cloud, collective: str) -> None:
-        self.name = names.runs_table(collective)
-        self._cloud = cloud
-        self._table = cloud.run_table(collective)
-        self._dynamodb = cloud.dynamodb
-        self._arn = cloud.account.arn("dynamodb", f"table/{self.name}")
-        self._tags = names.tags(collective)
-
-    def problems(self) -> list[str] | None:
-        """Compare tags and the expiry of items."""
-        status = self._cloud.table(self.name, RUNS_KEY, "a table of runs")
-        if status is None:
-            return None
-        if status == "DELETING":
-            raise Unreachable(f"{self.name}: table is being deleted (try again in a minute)")
-        with translated(self.name, "table"):
-            tags = self._dynamodb.list_tags_of_resource(ResourceArn=self._arn).get("Tags", [])
-        expiry = [] if self._table.expires() else ["items do not expire"]
-        return [*tag_problems(from_tag_list(tags), self._tags), *expiry]
-
-    def create(self) -> None:
-        """Create it, wait until it is active, and let items expire."""
-        self._table.create(self._tags)
-        with translated(self.name, "table"):
-            self._dynamodb.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig=_WAITER)
-        self._table.expire_items()
-
-    def repair(self) -> None:
-        """Set the tags, and let items expire."""
-        with translated(self.name, "table"):
-            self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
-        if not self._table.expires():
-            self._table.expire_items()

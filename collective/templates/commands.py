@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any
 
+from collective.processes import signal_name
 from collective.text import escape_controls
 
 _OUTPUT = 2048  # bytes kept, the last ones
@@ -107,7 +108,7 @@ class _LastOutput:
 
 def _problem(code: int) -> str | None:
     if code < 0:
-        return f"ended by {signal.Signals(-code).name}"
+        return f"ended by {signal_name(-code)}"
     return f"exit code {code}" if code else None
 
 

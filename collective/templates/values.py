@@ -13,16 +13,13 @@ file would change with each of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from collective.membership import ALIVE, Member, Membership
 from collective.membership.serf_convention import Self
+from collective.membership.view import is_address
 from collective.text import escape_controls
-
-# A scope identifier (fe80::1%eth0) may have any characters for Python.
-_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
 
 
 def template_values(membership: Membership, own: Self) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def harmless(value: Any) -> Any:
 
 
 def _member(member: Member) -> dict[str, Any]:
-    addresses = [one for one in member.addresses if _ADDRESS.fullmatch(one)]
+    addresses = [one for one in member.addresses if is_address(one)]  # a state file may be older than the check
     return {
         "identity": escape_controls(member.identity),
         "state": member.state,

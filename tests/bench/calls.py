@@ -38,6 +38,8 @@ PARTS = {
     "render": "rendered",
     "exit": "exit",
 }
+PLAIN = ("without marks", "without marks, warm")
+STATUS = ("package", "status", "package=bash")
 SQS = ("SendMessage", "ReceiveMessage", "DeleteMessageBatch", "GetQueueAttributes", "CreateQueue", "GetQueueUrl")
 
 
@@ -46,6 +48,7 @@ def on_servers(report: BenchReport) -> None:
     _calls(report, "moto", (1, 10, 50))
     if (PROGRAMS / "fauxqs").exists():
         _calls(report, "fauxqs", (10, 50, 200))
+        _status(report, "fauxqs", 50)
 
 
 def behind_latencies(report: BenchReport) -> None:
@@ -113,7 +116,7 @@ def _seconds(words: Sequence[str | Path], environment: Mapping[str, str], count:
 def _report(
     report: BenchReport, table: FigureTable, found: Sequence[Mapping[str, Sequence[float]]], sizes: Sequence[int]
 ) -> None:
-    for part in [*PARTS, "whole", "processor"]:
+    for part in [*PARTS, "whole", *PLAIN, "processor"]:
         table.row(part, *(Spread(one[part]) for one in found))
     table.row("memory of the caller, MB", *(Spread(one["memory"]) for one in found))
     per_node = [[count / size for count in one["requests"]] for one, size in zip(found, sizes, strict=True)]
@@ -137,7 +140,40 @@ def _measured(
         if number:
             for name, value in one.items():
                 found.setdefault(name, []).append(value)
-    return found
+    return found | plain(environment, "rpcutil", "ping")
+
+
+def plain(environment: dict[str, str], *words: str) -> dict[str, list[float]]:
+    """Return the milliseconds of some calls of the console script, without and with a warm process."""
+    command: list[str | Path] = [BIN / "crpc", *words]
+    cold = {**environment, "COLLECTIVE_WARM": "no"}
+    with tempfile.TemporaryDirectory() as name:
+        warm = {**environment, "XDG_RUNTIME_DIR": name}
+        _ = subprocess.run([BIN / "crpc", "warm", "start"], env=warm, check=True, capture_output=True)
+        try:
+            return {kind: _repeated(command, used) for kind, used in zip(PLAIN, (cold, warm), strict=True)}
+        finally:
+            _ = subprocess.run([BIN / "crpc", "warm", "stop"], env=warm, check=True, capture_output=True)
+
+
+def _repeated(command: Sequence[str | Path], environment: Mapping[str, str]) -> list[float]:
+    found = []
+    for _ in range(RUNS + 1):
+        time.sleep(0.3)  # until all nodes poll again
+        found.append(1000 * _seconds(command, environment, 1)[0])
+    return found[1:]
+
+
+def _status(report: BenchReport, server: str, nodes: int) -> None:
+    """Measure `crpc package status` on real daemons: each starts its fork server at the first call."""
+    with tempfile.TemporaryDirectory() as name, _own_lab(Path(name), nodes, server, latency=False) as (environment, _):
+        first = 1000 * _seconds([BIN / "crpc", *STATUS], {**environment, "COLLECTIVE_WARM": "no"}, 1)[0]
+        later = plain(environment, *STATUS)
+    table = FigureTable(f"`crpc package status` on {nodes} nodes, {server}; ms", ("median (range), ms",))
+    table.row("first call", f"{first:.0f}")
+    table.row("later calls", Spread(later[PLAIN[0]]))
+    table.row("later calls, warm", Spread(later[PLAIN[1]]))
+    report.add(table)
 
 
 def traced(environment: dict[str, str], *words: str) -> dict[str, float]:
@@ -146,7 +182,7 @@ def traced(environment: dict[str, str], *words: str) -> dict[str, float]:
         command: list[str | Path] = [sys.executable, HERE / "traced_crpc.py", *(words or ("rpcutil", "ping"))]
         began = time.monotonic()
         with subprocess.Popen(
-            command, env={**environment, "BENCH_MARKS": file.name}, stdout=subprocess.DEVNULL
+            command, env={**environment, "COLLECTIVE_WARM": "no", "BENCH_MARKS": file.name}, stdout=subprocess.DEVNULL
         ) as process:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -30,17 +31,21 @@ class _Marks(logging.Handler):
 
 
 def main() -> None:
-    """Run `crpc` with the arguments of this program."""
-    from collective.clients.crpc import main as crpc
+    """Run `crpc` with the arguments of this program, as its console script does."""
+    from collective.clients.start import main as crpc
 
     logger = logging.getLogger("collective.fleet.call_timings")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(_Marks())
-    code = crpc(sys.argv[1:])
+    atexit.register(write)
+    sys.exit(crpc())
+
+
+def write() -> None:
+    """Write the marks: at the end, when everything is printed."""
     marks["rendered"] = now()
     Path(os.environ["BENCH_MARKS"]).write_text(json.dumps(marks))
-    sys.exit(code)
 
 
 if __name__ == "__main__":

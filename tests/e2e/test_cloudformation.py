@@ -330,14 +330,21 @@ def test_the_files_match_the_template(stacked: dict[str, Any], name: str) -> Non
 
 
 def test_setup_finds_nothing_to_do_after_the_template() -> None:
-    """Topic and table of the template are those of `crpc setup`, so both can be used for one collective."""
+    """Topic and tables of the template are those of `crpc setup`, so both can be used for one collective."""
+    stack("compared")
     cloud = Cloud(AWS(open_session()))
-    # moto ignores the topic policy of the template, so the test sets it.
-    values = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "Collective": COLLECTIVE}
-    properties = cfn_yaml.load(str(TEMPLATE))["Resources"]["TopicPolicy"]["Properties"]
-    made = json.dumps(rendered(properties["PolicyDocument"], {**values, "Topic": TOPIC_ARN}))
-    cloud.sns.set_topic_attributes(TopicArn=TOPIC_ARN, AttributeName="Policy", AttributeValue=made)
-    assert creation(cloud, COLLECTIVE).changes == []
+    topic = cloud.account.arn("sns", names.topic("compared"))
+    values = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "Collective": "compared"}
+    template = cfn_yaml.load(str(TEMPLATE))["Resources"]
+    used = {name: template[name]["Properties"] for name in ("Topic", "TopicPolicy", "RunsTable")}
+    properties = rendered(used, {**values, "Topic": topic})
+    # moto ignores the policy and the tags of the topic, and the expiry of items, so the test sets them.
+    policy_text = json.dumps(properties["TopicPolicy"]["PolicyDocument"])
+    cloud.sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy_text)
+    cloud.sns.tag_resource(ResourceArn=topic, Tags=properties["Topic"]["Tags"])
+    expiry = properties["RunsTable"]["TimeToLiveSpecification"]
+    cloud.dynamodb.update_time_to_live(TableName=names.runs_table("compared"), TimeToLiveSpecification=expiry)
+    assert creation(cloud, "compared").changes == []
 
 
 def test_the_sources_of_watchers_are_those_of_setup() -> None:

@@ -63,6 +63,22 @@ def test_a_batch_that_is_not_complete_is_ignored(store: TableRunStore) -> None:
     assert names(store.log(store.runs()[0]).news()) == ["begin", "request", "after"]
 
 
+@pytest.mark.parametrize("entry", ["zzz", "9999999999", "00000000002", "²²²²²²²²²²"])
+def test_an_item_of_a_hostile_writer_hides_no_order(store: TableRunStore, moto_server: str, entry: str) -> None:
+    """Who can write to the table can add items with any keys: those that no caller writes are ignored."""
+    run = new_id()
+    store.create([begin_event(run), request_event()], holder())
+    session = boto3.Session("test", "test", region_name="eu-central-1")
+    client = session.client("dynamodb", endpoint_url=moto_server)
+    table = store._table  # noqa: SLF001
+    client.put_item(TableName=table, Item={"part": {"S": run}, "entry": {"S": entry}})
+    reader, writer = (store.log(store.runs()[0]) for _ in range(2))
+    assert names(reader.news()) == ["begin", "request"]
+    writer.news()
+    assert writer.append([order("stop")]) == []
+    assert names(reader.news()) == ["stop"]
+
+
 def test_every_item_expires(store: TableRunStore, moto_server: str) -> None:
     """DynamoDB deletes items by the attribute `expires`, 30 days after the last change."""
     run = new_id()

@@ -132,7 +132,7 @@ def test_a_handler_logs_the_same_under_serf_and_crpc(
         reach(*joins, leave, failed)
         assert process.poll() is None
     assert of_others("serf")[2:] == of_others("crpc")[2:] == [leave, failed]
-    assert took < 20  # a machine with load; 4.5 s of silence, 4 s of confirmation and two reads without
+    assert took < 20  # a machine with load; 3.75 s of silence, 4 s of confirmation and two reads without
     for name in (FIRST, SECOND):
         assert crpc("lab", "node", name, "start").returncode == 0
     wait_until(lambda: len(crpc("find").stdout.split()) == 3, WAIT)
@@ -181,7 +181,7 @@ def test_a_daemon_watches(own: Layout, crpc: Crpc, tmp_path: Path) -> None:
     began = time.monotonic()
     assert crpc("lab", "node", SECOND, "kill").returncode == 0
     wait_until(lambda: lines(out)[1:] == [f"member-failed {FIRST} web {SECOND}"], WAIT)
-    assert time.monotonic() - began < 14  # 4.5 s of silence, a read each second, 3 s of confirmation; and load
+    assert time.monotonic() - began < 14  # 3.75 s of silence, a read each second, 3 s of confirmation; and load
     assert crpc("lab", "node", SECOND, "start").returncode == 0
     wait_until(lambda: lines(out)[2:] == [f"member-join {FIRST} web {SECOND}"], WAIT)
     assert crpc("lab", "node", SECOND, "stop").returncode == 0

@@ -16,6 +16,7 @@ import boto3
 import pytest
 from support.accounts import AccountUnderTest
 from support.crpc_process import BIN
+from support.daemons import IDENTITY, configure, daemon
 from support.waiting import wait_until
 
 from collective import names
@@ -173,6 +174,13 @@ def watch(account: AccountUnderTest, *words: str) -> Iterator[Callable[[], list[
             process.terminate()
 
 
+def terminate(account: AccountUnderTest, url: str) -> None:
+    """Let EventBridge have the event of a terminated instance."""
+    detail = json.dumps({"instance-id": INSTANCE, "state": "terminated"})
+    entry = {"Source": "aws.ec2", "DetailType": EVENT, "Detail": detail}
+    assert account.client("events", url).put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+
 def test_a_terminated_instance_fails_and_is_pruned(account: AccountUnderTest, aws: AWS, moto_server: str) -> None:
     """EventBridge delivers the event, the watcher reports it within a second or two, and prune removes the node."""
     assert account.crpc("setup", "--yes", "--ec2-events").returncode == 0
@@ -181,13 +189,49 @@ def test_a_terminated_instance_fails_and_is_pruned(account: AccountUnderTest, aw
         registry.put(NodeRecord(identity, "1", instance="1", facts={"ec2": {"instance_id": instance}}))
     with watch(account, "--ec2-events", "--every", "300s") as events:
         wait_until(lambda: events() == ["join web1", "join web2"], 30)
-        detail = json.dumps({"instance-id": INSTANCE, "state": "terminated"})
-        entry = {"Source": "aws.ec2", "DetailType": EVENT, "Detail": detail}
-        assert account.client("events", moto_server).put_events(Entries=[entry])["FailedEntryCount"] == 0
+        terminate(account, moto_server)
         wait_until(lambda: events()[2:] == ["failed web1"], 30)
     done = account.crpc("nodes", "prune", "--yes")
     assert steps(done.stdout)[0].startswith("- node web1 (its instance was terminated "), done.stdout
     assert [record.identity for record in registry.nodes()] == ["web2"]
+
+
+def test_a_daemon_takes_the_events(account: AccountUnderTest, aws: AWS, moto_server: str) -> None:
+    """With `ec2_events: true`, a node that watches notices a terminated instance, and a file is rendered without it."""
+    assert account.crpc("setup", "--yes", "--ec2-events", "--node", IDENTITY).returncode == 0
+    registry = DynamoDBRegistry(aws, names.table(account.collective))
+    registry.put(NodeRecord("web1", "1", instance="1", facts={"ec2": {"instance_id": INSTANCE}}))
+    folder = account.folder / "node"
+    folder.mkdir()
+    out, rendered = folder / "out", folder / "rendered"
+    (folder / "members.j2").write_text("{% for node in members %}\n{{ node.identity }}\n{% endfor %}\n")
+    command = {
+        "filter": "ec2.instance_id=/^i-/",
+        "every": "300s",
+        "ec2_events": True,
+        "exec": f'echo "$SERF_EVENT $(cut -f1)" >> {out}',
+    }
+    template = {"filter": command["filter"], "every": "1s", "template": {"src": "members.j2", "dest": str(rendered)}}
+    configure(folder, account.collective, registry="dynamodb", watches={"command": command, "template": template})
+    with daemon(folder, moto_server) as node:
+        wait_until(lambda: out.exists() and rendered.exists() and rendered.read_text() == "web1\n", 40)
+        assert out.read_text() == "member-join web1\n"
+        terminate(account, moto_server)
+        wait_until(lambda: out.read_text() == "member-join web1\nmember-failed web1\n", 30)
+        wait_until(lambda: rendered.read_text() == "", 30)
+        assert [one["node"] for one in node.events("ec2.terminated")] == ["web1"]
+
+
+def test_a_daemon_reports_a_missing_queue(account: AccountUnderTest, moto_server: str) -> None:
+    """A daemon serves requests without the queue, and logs once that it cannot read the events."""
+    assert account.crpc("setup", "--yes", "--node", IDENTITY).returncode == 0
+    folder = account.folder / "node"
+    folder.mkdir()
+    watches = {"w": {"exec": "true", "ec2_events": True}}
+    configure(folder, account.collective, registry="dynamodb", watches=watches)
+    with daemon(folder, moto_server) as node:
+        node.wait_for("ec2.unreadable")
+        assert f"{account.collective}_ec2" in node.events("ec2.unreadable")[0]["error"]
 
 
 def test_events_without_a_queue_are_refused(account: AccountUnderTest) -> None:

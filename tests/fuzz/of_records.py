@@ -8,8 +8,8 @@ from typing import Any
 
 from collective.filters import Budget, matches, parse
 from collective.registry import Contents, NodeRecord
-from collective.registry.dynamodb import decoded
 from collective.registry.encoding import encode, fit
+from collective.registry.table_items import decoded
 from fuzz import Target
 from fuzz.mutations import in_json
 from fuzz.of_signatures import KEYS

@@ -69,8 +69,12 @@ class WatchedRegistry:
 
     def restart(self) -> None:
         """Stop the watcher, and start another one."""
-        self.store.close()
+        self.close()
         self.start()
+
+    def close(self) -> None:
+        """Close the state file."""
+        self.store.close()
 
     def put(self, identity: str, instance: str = "1", **members: object) -> None:
         """Publish the record of a node."""

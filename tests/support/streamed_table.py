@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from collective.registry import Contents, NodeRecord
-from collective.registry.dynamodb import decoded, to_item
+from collective.registry.table_items import decoded, to_item
 
 ARN = "arn:aws:dynamodb:eu-central-1:111122223333:table/production_nodes/stream/2026-11-28T00:00:00.000"
 

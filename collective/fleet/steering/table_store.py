@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 import zlib
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ _ITEM = 300 * 1024  # bytes of lines in one item; DynamoDB's limit for an item i
 _MOST = 64 * 1024 * 1024  # bytes of one batch, after decompression
 _RUNS = "runs"
 _DAY = 86400.0
+_ENTRY = re.compile("[0-8][0-9]{9}")  # behind others, a number without a successor would hide all that follow
 _HELD = ("holder", "held_by", "held_on")
 
 
@@ -231,7 +233,10 @@ class TableLog:
 
     def _events(self, item: Any) -> Iterator[Event]:
         """Yield the events of a batch when its last item has been read."""
-        self._last = int(item["entry"]["S"])
+        entry = str(item["entry"]["S"])
+        if not _ENTRY.fullmatch(entry):
+            return
+        self._last = int(entry)
         batch, count, lines = (
             _attribute(item, "batch", "S"),
             _attribute(item, "count", "N"),

@@ -18,7 +18,6 @@ import selectors
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from collective.node.actions.cgroup import Group
@@ -37,7 +36,7 @@ from collective.node.actions.job import (
 )
 from collective.node.actions.output_log import OutputLog, readable
 from collective.node.actions.worker import run_worker
-from collective.processes import adopt_orphans
+from collective.processes import adopt_orphans, signal_name
 
 _LONGEST_ORDER = 4096  # bytes of what the daemon sends
 _CHUNK = 1 << 20  # bytes of one read from the worker's pipe
@@ -53,7 +52,7 @@ def monitor_action(connection: Channel, job: ActionJob, limit: TimeLimit, group:
     result_pipe, worker_pipe = os.pipe()
     log = OutputLog(job.secrets)
     if job.program:
-        job = replace(job, folder=_new_folder())
+        job = job._replace(folder=_new_folder())
     monitor = os.getpid()
     try:
         worker = os.fork()
@@ -157,13 +156,8 @@ def _exit_result(worker: int, written: bytearray) -> bytes | ActionResult:
     if code == 0 and 0 < len(written) <= LARGEST_MESSAGE:
         return bytes(written)
     if code < 0:
-        return failed_result(f"the action was killed by {_signal_name(-code)}", reason=CRASHED)
+        return failed_result(f"the action was killed by {signal_name(-code)}", reason=CRASHED)
     return failed_result(f"the action's process exited with code {code} before it returned a result", reason=CRASHED)
-
-
-def _signal_name(number: int) -> str:
-    known = {one.value: one.name for one in signal.Signals}
-    return known.get(number, f"signal {number}")  # real-time signals have no names
 
 
 def _kill_all(group: Group | None) -> None:

@@ -17,10 +17,8 @@ import io
 import json
 import os
 import pwd
-import signal
 import stat
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from collective.agent import Completed, run
 from collective.errors import Failed, MessageError
 from collective.masking import hide, hide_in
 from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, FileState, ProgramCall
+from collective.processes import signal_name
 
 CHORIA, FILES = "choria", "files"
 _PREFIX = "io.choria.mcorpc.external.v1."
@@ -116,7 +115,7 @@ def _run(program: Path, folder: Path, call: ProgramCall, job: ActionJob) -> Comp
         variables["CHORIA_EXTERNAL_PROTOCOL"] = _REQUEST
     streams = {"stdout": _LoggedStream(), "stderr": _LoggedStream()}
     done = run(command, cwd=folder, env=variables, user=_own_user(), keep=0, store=streams.__getitem__)
-    return replace(done, stderr=streams["stderr"].end.decode(errors="replace"))
+    return done._replace(stderr=streams["stderr"].end.decode(errors="replace"))
 
 
 def _write_files(
@@ -158,11 +157,7 @@ def _own_user() -> str | None:
 def _ending(done: Completed) -> str:
     """Return how a program ended, with the last line of its standard error."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    if done.exitcode < 0:
-        known = {one.value: one.name for one in signal.Signals}
-        ending = known.get(-done.exitcode, f"signal {-done.exitcode}")
-    else:
-        ending = f"exit code {done.exitcode}"
+    ending = signal_name(-done.exitcode) if done.exitcode < 0 else f"exit code {done.exitcode}"
     return f"{ending}: {lines[-1][:_QUOTED]}" if lines else ending
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,21 +53,19 @@ class WatchingNode:
 
 
 class NodeWatch:
-    """One watch of a node, in a thread of its own. The state is in `folder`."""
+    """One watch of a node, in a thread of its own. `store` is closed when it stops."""
 
-    def __init__(self, settings: WatchSettings, node: WatchingNode, folder: Path) -> None:
-        """Open the state. Raises ConfigError if it cannot be used, or if the user does not exist."""
+    def __init__(self, settings: WatchSettings, node: WatchingNode, store: StateFile) -> None:
+        """Read the state. Raises ConfigError if it cannot be used, or if the user does not exist."""
         self._settings = settings
         self._thread = PeriodicThread(f"watch {settings.name}", self._step, EVERY)
-        self._store = StateFile(folder / f"{settings.name}.sqlite", node.collective)
+        self._store = store
         view = MemberView(self._selects, ignored_facts=settings.ignore_facts)
         probe = InBackground(QueueProbe(node.transport, node.collective), self._thread.wake)
-        self._watcher = Watcher(
-            node.feed(), self._store, view, probe, collective=node.collective, settle=settings.settle
-        )
+        self._watcher = Watcher(node.feed(), store, view, probe, collective=node.collective, settle=settings.settle)
         self._terminations = _terminations(node, self._thread.wake) if settings.ec2_events else None
         me = partial(_self, node)
-        self._delivery = _delivery(settings, self._watcher, self._store, me)
+        self._delivery = _delivery(settings, self._watcher, store, me)
         self._limiter = LogLimiter()
 
     def start(self) -> None:
@@ -129,14 +128,20 @@ def make_watches(watches: Mapping[str, Mapping[str, Any]], node: WatchingNode, s
     except OSError as error:
         raise ConfigError(f"watches: the folder {folder} cannot be created: {error.strerror}") from None
     read = [read_watch(name, value, f"watches.{name}") for name, value in watches.items()]
-    return [NodeWatch(one, node, folder) for one in read]
+    made: list[NodeWatch] = []
+    with ExitStack() as opened:  # all files are closed unless every watch can be made
+        for one in read:
+            store = opened.enter_context(closing(StateFile(folder / f"{one.name}.sqlite", node.collective)))
+            made.append(NodeWatch(one, node, store))
+        opened.pop_all()
+    return made
 
 
 def _delivery(
     settings: WatchSettings, watcher: Watcher, store: StateFile, me: Callable[[], Self]
 ) -> EventDelivery | TemplateDelivery:
     """Return what is done with the events of a watch: a command, or a template."""
-    identity = _identity(settings)
+    identity = account(settings)
     if settings.template is None:
         command = Command(settings.command, settings.form, settings.timeout, identity)
         return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
@@ -154,8 +159,8 @@ def _self(node: WatchingNode) -> Self:
     return Self(node.identity, node.facts())
 
 
-def _identity(settings: WatchSettings) -> dict[str, Any]:
-    """Return the arguments of Popen for the user of a watch."""
+def account(settings: WatchSettings) -> dict[str, Any]:
+    """Return the arguments of Popen for the user of a watch. Raises ConfigError."""
     try:
         return as_user(settings.user)
     except RPCError as error:
