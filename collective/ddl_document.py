@@ -17,6 +17,7 @@ from collective.foreign_ddl import choria_problem, ruby_problem
 from collective.quick_check import certainly_valid
 from collective.schema_types import ambiguity
 from collective.suggestions import suggest
+from collective.time_limit import SCHEMA_SECONDS, CheckTimeout, limited
 
 _OUTPUT_KEYWORDS = frozenset({"volatile"})  # of outputs, besides those of JSON Schema
 
@@ -63,7 +64,15 @@ def check_document(document: Any, schema: str) -> None:
 
 
 def check_schema(schema: Mapping[str, Any], where: str, ours: frozenset[str] = frozenset()) -> None:
-    """Check a JSON Schema of a document as `json_schema.check_schema` does."""
+    """Check a JSON Schema of a document as `json_schema.check_schema` does, within SCHEMA_SECONDS."""
+    try:
+        with limited(SCHEMA_SECONDS):
+            _check_schema(schema, where, ours)
+    except CheckTimeout:
+        raise DDLError(f"{where}: cannot be checked within {SCHEMA_SECONDS:.0f} s (simplify its patterns)") from None
+
+
+def _check_schema(schema: Mapping[str, Any], where: str, ours: frozenset[str]) -> None:
     from collective.quick_schema import certainly_a_schema
 
     if not certainly_a_schema(schema, ours):

@@ -18,11 +18,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from collective.expression_size import check_size
+
 if TYPE_CHECKING:
     import regex
 
 CHECK_SECONDS = 1.0  # for all inputs of a request
 OUTPUT_SECONDS = 30.0  # for all outputs of an action: there may be 500,000 values, and no other request waits
+SCHEMA_SECONDS = 10.0  # for a schema of a DDL itself, whose defaults are checked by its own patterns
+MAX_ELEMENTS = 2000  # of one expression with its repetitions expanded
 SHORT = 64  # characters of a text in which a simple expression cannot take long
 
 _SIMPLE = 3  # repetitions, none of a group: at most SHORT to the power of 3 steps
@@ -99,6 +103,8 @@ def _compiled(expression: str) -> regex.Pattern[str]:
 
 def check_expression(expression: str) -> bool:
     """Return whether `search` accepts an expression. Raise ValueError with the reason if not."""
+    check_time()
+    check_size(expression, MAX_ELEMENTS)
     try:
         re.compile(expression)
         if not _is_simple(expression):

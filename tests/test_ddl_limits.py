@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.hammer import TEXT, document, with_input
 
-from collective import ddl, json_schema
+from collective import ddl, ddl_document, json_schema
 from collective.errors import DDLError, InvalidInput, UncheckedInput
 from collective.time_limit import CHECK_SECONDS
 
@@ -42,6 +42,27 @@ def test_a_check_that_took_too_long_has_a_reason_of_its_own() -> None:
     with pytest.raises(UncheckedInput, match="could not be checked within 1 s") as refused:
         action.check_input({"text": "a" * 45 + "!"})
     assert (refused.value.statuscode, refused.value.reason) == (4, "unchecked")
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_slow_default_cannot_stop_the_reader_of_a_ddl(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DDLs come from nodes, and from callers that push plug-ins: their defaults are checked by their own patterns."""
+    monkeypatch.setattr(ddl_document, "SCHEMA_SECONDS", 0.5)
+    started = time.thread_time()
+    keywords: list[dict[str, Any]] = [{}, {"dependentRequired": {}}]  # also where jsonschema judges
+    for more in keywords:
+        with pytest.raises(DDLError):
+            with_input({"text": {**TEXT, "pattern": SLOW[name], "default": "a" * 100 + "!"}}, **more)
+    assert time.thread_time() - started < 3
+
+
+@pytest.mark.parametrize("pattern", ["(?:a{1000}){1000}", "a{1000000000}", "((" * 30 + "a" + "))" * 30, "(?x)a{1 000}"])
+def test_a_pattern_cannot_take_all_memory(pattern: str) -> None:
+    """The package `regex` stores repetitions expanded: 30 characters could use all memory of caller or node."""
+    for keyword in ({"pattern": pattern}, {"type": ["object", "string"], "patternProperties": {pattern: {}}}):
+        with pytest.raises(DDLError):
+            with_input({"text": {**TEXT, **keyword}})
+    with_input({"text": {**TEXT, "pattern": r"^[a-z]{1,1000}(\.[a-z]{2,20}){0,1000}$"}})
 
 
 TREE = {"anyOf": [{"items": {"$ref": "#/$defs/tree"}, "type": "array"}] * 4}

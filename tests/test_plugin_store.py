@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.pushed_plugins import CODE, StoringNode, plugin
 
-from collective import bundles
+from collective import bundles, ddl_document
 from collective.bundles import Bundle, BundledFile, pack, unpack
 from collective.errors import Aborted, InvalidInput, UsageError
 
@@ -64,6 +64,24 @@ def test_a_dry_run_runs_no_code_of_a_plug_in(node: StoringNode, tmp_path: Path) 
     (tmp_path / "b" / "agents" / "extra.py").unlink()
     assert node.try_out(tmp_path / "b")["changed"] is True
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [("^(a|aa)+$", "cannot be checked within"), ("(?:a{1000}){1000}", "is not a 'regex'")],
+)
+def test_a_dry_run_cannot_stop_the_daemon(
+    node: StoringNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, problem: str
+) -> None:
+    """A pattern in the DDL of a bundle is checked in the daemon, whose other threads would wait for it."""
+    monkeypatch.setattr(ddl_document, "SCHEMA_SECONDS", 0.5)
+    path = plugin(tmp_path / "a") / "ddl" / "extra.json"
+    document = json.loads(path.read_text())
+    action = next(iter(document["actions"].values()))
+    action["input"]["properties"] = {"text": {"type": "string", "pattern": pattern, "default": "a" * 100 + "!"}}
+    path.write_text(json.dumps(document))
+    with pytest.raises(Aborted, match=problem):
+        node.try_out(tmp_path / "a")
 
 
 def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp_path: Path) -> None:

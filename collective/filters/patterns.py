@@ -18,19 +18,17 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from collective.expression_size import check_size
+
 if TYPE_CHECKING:
     import regex
 
 MATCH_SECONDS = 0.25  # for all the expressions of one filter on one node
 MAX_LENGTH = 500  # characters of one expression
-MAX_DEPTH = 50  # nested groups
 MAX_ELEMENTS = 500  # of one expression with its repetitions expanded
 
 _PATTERN_LIKE = re.compile(r"^[/~^]|\$$|\.[*+]")
-_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
 _PLACE = re.compile(r" at position (\d+).*", re.DOTALL)
-_COUNT = re.compile(r"\{(\d*)(,?)(\d*)\}")
-_COMMENT = re.compile(r"\(\?(#|[a-zA-Z-]*x)")
 
 
 def is_pattern(text: str) -> bool:
@@ -75,41 +73,7 @@ def compiled(expression: str) -> regex.Pattern[str]:
 def _check_size(expression: str) -> None:
     if len(expression) > MAX_LENGTH:
         raise ValueError(f"regular expression has {len(expression)} characters, at most {MAX_LENGTH} are allowed")
-    if _COMMENT.search(expression):
-        raise ValueError(f"invalid regular expression {expression!r}: comments are not allowed in filters")
-    if _expanded_size(expression) > MAX_ELEMENTS:
-        raise ValueError(f"regular expression {expression!r} has more than {MAX_ELEMENTS} elements (after expansion)")
-
-
-def _expanded_size(expression: str) -> int:
-    """Return how many elements `expression` has with each `x{n,m}` expanded n times."""
-    open_groups, last = [0], 0
-    for piece in _PIECE.findall(expression):
-        if piece == "(":
-            open_groups.append(0)
-            if len(open_groups) > MAX_DEPTH:
-                raise ValueError(
-                    f"regular expression {expression!r} has groups nested more than {MAX_DEPTH} levels deep"
-                )
-            continue
-        if piece == ")" and len(open_groups) > 1:
-            last = open_groups.pop() + 1
-        elif piece[0] == "{":
-            times = _minimum(expression, piece)
-            open_groups[-1] += last * (times - 1)
-            last *= times
-            continue
-        else:
-            last = 1
-        open_groups[-1] += last
-    return sum(open_groups)
-
-
-def _minimum(expression: str, piece: str) -> int:
-    count = _COUNT.fullmatch(piece)
-    if count is None or not (count[1] or count[3]):
-        raise ValueError(rf"invalid regular expression {expression!r}: '{{' without a count (use '\{{')")
-    return max(1, int(count[1] or 0))
+    check_size(expression, MAX_ELEMENTS)
 
 
 class OutOfTime(Exception):

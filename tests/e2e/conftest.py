@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 from support import failures, footprint
 from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab, own_server
 from support.proxy import Proxy
+from support.warm_process import Warm
 
 # These install packages or manage services of this very machine: one after the other.
 CHANGE_THE_MACHINE = ("test_apt", "test_apt_repository", "test_request", "test_rpm", "test_service")
@@ -78,6 +80,30 @@ def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     layout = Layout(tmp_path_factory.mktemp("ten"))
     with own_lab(layout, 10):
         yield layout
+
+
+@pytest.fixture
+def of_ten(ten: Layout) -> dict[str, str]:
+    """The environment that points at the lab of ten nodes, as its operator, whose rollouts are shared."""
+    return {**clean_environment(), **ten.environment()}
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Path]:
+    """A short path for the socket."""
+    folder = Path(tempfile.mkdtemp(prefix="warm", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def warm(lab: Layout, runtime: Path) -> Iterator[Warm]:
+    """A warm process of this user."""
+    found = Warm({**clean_environment(), **lab.environment(), "XDG_RUNTIME_DIR": str(runtime)})
+    started = found.crpc("warm", "start")
+    assert started.returncode == 0, started.stderr
+    yield found
+    found.crpc("warm", "stop")
 
 
 @pytest.fixture(scope="session")
