@@ -188,7 +188,7 @@ class Parser(argparse.ArgumentParser):
         return {name: one for name, one in self._option_string_actions.items() if one.help is not argparse.SUPPRESS}
 
     @property
-    def all_options(self) -> Collection[str]:
+    def option_names(self) -> Collection[str]:
         """The names of all options, also of those that no page shows."""
         return self._option_string_actions.keys()
 
@@ -220,8 +220,8 @@ class Parser(argparse.ArgumentParser):
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
         elif choice := _CHOICE.fullmatch(message):
-            message, known = choice[1], choice[3].replace("'", "").split(", ")
-            hint = suggest(choice[2], known, f"choose from {', '.join(known)}")
+            message, choices = choice[1], choice[3].replace("'", "").split(", ")
+            hint = suggest(choice[2], choices, f"choose from {', '.join(choices)}")
         raise UsageError(f"{message} ({hint})")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
