@@ -180,7 +180,7 @@ def test_the_first_unknown_options_get_suggestions(tmp_path: Path) -> None:
 
 
 def test_a_check_is_run_with_the_bytes_of_its_line(tmp_path: Path) -> None:
-    """In a file in Latin-1 comments and commands are used; a name that no caller can send is reported."""
+    """The comments and commands of a file in Latin-1 are used; a name that no caller can send is reported."""
     settings = configured(tmp_path, ["# gr\xf6\xdfe"])
     config = Path(settings["config"])
     out = tmp_path / "out"
