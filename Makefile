@@ -99,7 +99,7 @@ failures: $(INSTALLED)  ## inject failures into real processes, and write what w
 	PYTHONPATH=tests $(VENV)/bin/python -m support.failures build/failures.json
 
 warm: $(INSTALLED)  ## 1,000 calls of one warm process leave no open file, memory or process behind
-	WARM_CALLS=1000 $(VENV)/bin/pytest --timeout 1800 -q tests/e2e/test_warm.py
+	WARM_CALLS=1000 $(VENV)/bin/pytest --timeout 1800 -q tests/e2e/test_warm.py tests/e2e/test_warm_terminal.py
 
 soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemons: does anything grow?
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)

@@ -24,9 +24,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 from collective.agent import Aborted, as_user
 from collective.agents._private import private
@@ -49,8 +48,7 @@ def line(command: str) -> list[str]:
     return ["/bin/sh", "-c", "--", command]
 
 
-@dataclass(frozen=True)
-class ShellJob:
+class ShellJob(NamedTuple):
     """A background command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5)).
 
     `mark` is the token of the request that started it, which is in the environment of all its processes.

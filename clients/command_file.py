@@ -69,11 +69,12 @@ def read(path: Path) -> CommandFile:
 
 
 def summary(path: Path) -> str:
-    """Return the summary of a file, without checking the rest of it. Raises ConfigError."""
+    """Return the summary of a file; only a file without one is checked. Raises ConfigError."""
     from collective.yaml_file import read_yaml
 
     values = read_yaml(path)
-    return str(values.get("summary", "")) if isinstance(values, dict) else ""
+    found = values.get("summary") if isinstance(values, dict) else None
+    return str(found or read(path).summary)
 
 
 def stands_for(path: Path) -> list[str]:
@@ -126,7 +127,8 @@ def _narrow(args: argparse.Namespace, command: CommandFile) -> None:
     if command.nodes is not None:
         _refuse_expressions(args, command)
         args.with_identity = [f"{command.nodes}&{text}" for text in args.with_identity] or [command.nodes]
-    args.display = args.display or command.display
+    if args.output == "text":  # other forms have all replies, unless the command line asks for less
+        args.display = args.display or command.display
 
 
 def _refuse_expressions(args: argparse.Namespace, command: CommandFile) -> None:

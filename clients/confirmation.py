@@ -3,12 +3,13 @@
 confirmation = Confirmation(action, data, max_targets)
 fleet.call(…, confirm=confirmation.confirm(yes=args.yes))
 
-service restart service=nginx on 47 nodes (web[01-47])? [y/N]
+service restart nginx on 47 nodes (web[01-47])? [y/N]
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,9 +51,14 @@ class Confirmation:
         return None if yes else self._refuse
 
     def question(self, nodes: list[str]) -> str:
-        """Return the question: agent, action, inputs (secrets are masked) and nodes."""
+        """Return the question: agent, action, inputs (secrets are masked) and nodes.
+
+        The single usual input has no name, as on the command line.
+        """
         masked = self.action.masked(self.data)
-        inputs = [f"{name}={_cut(in_words(value), _LONGEST_VALUE)}" for name, value in masked.items()]
+        alone = self.action.usual[0] if len(self.action.usual) == 1 else None
+        ordered = sorted(masked.items(), key=lambda item: item[0] != alone)
+        inputs = [("" if name == alone else f"{name}=") + _value(value) for name, value in ordered]
         call = " ".join([self.action.agent, self.action.name, *inputs])
         return f"{escape_controls(call)} on {plural(len(nodes), 'node')} ({_cut(fold(nodes), _LONGEST_LIST)})?"
 
@@ -96,6 +102,13 @@ def ask_whether(question: str) -> bool:
 
 def _yes(_nodes: list[str]) -> bool:
     return True
+
+
+def _value(value: Any) -> str:
+    """Return a value cut to its longest form; a string of several words is in quotes."""
+    text = _cut(in_words(value), _LONGEST_VALUE)
+    quoted = isinstance(value, str) and (not text or any(char.isspace() or char in "'\"" for char in text))
+    return shlex.quote(text) if quoted else text
 
 
 def _cut(text: str, longest: int) -> str:

@@ -33,7 +33,7 @@ def complete(catalog: Catalog, config: ClientConfig, agent: str) -> None:
 
     try:
         with Fleet.connect(config, catalog) as fleet:
-            found = fetch(fleet, FetchedDDLs(config.state, config.collective), name)
+            found = fetch(fleet, FetchedDDLs(config.state, config.collective), agent)
     except ConfigError:
         return  # without AWS there are no nodes either
     except TransportError as error:

@@ -1,28 +1,18 @@
-"""The groups of client.yaml, for `-I @web-prod`: filters, names, and programs that print names.
-
-A program gets an object on its standard input, and prints names as JSON: a list, or an object with `nodes`.
-
-    {"group": "cmdb", "collective": "production"}   ─►   program   ─►   ["web1.my.net", "web2.my.net"]
-"""
+"""The groups of client.yaml, for `-I @web-prod`: filters, names, and programs that name nodes."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from collective.errors import ConfigError, UsageError
+from collective.clients.group_programs import run_program
+from collective.errors import UsageError
 from collective.filters import Filter, parse
 from collective.filters.patterns import is_pattern
 from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet, read_expression, union
-from collective.names import check_identity
 
 if TYPE_CHECKING:
     from collective.config import ClientConfig
-
-PROGRAM_SECONDS = 30.0  # for a program to print its names
-MOST_OUTPUT = 16 * 1024 * 1024  # bytes
 
 
 def read(texts: Sequence[str], config: ClientConfig, where: str = "-I") -> NodeSet:
@@ -79,7 +69,7 @@ class _Groups(Mapping[str, "Filter | tuple[str, ...] | list[str]"]):
         if kind == "filter":
             return _filter(name, value)
         if name not in self._names:
-            self._names[name] = _run(name, value, self._config.collective)
+            self._names[name] = run_program(kind, name, value, self._config.collective)
         return self._names[name]
 
 
@@ -88,37 +78,3 @@ def _filter(name: str, text: str) -> Filter:
         return parse(select=text)
     except UsageError as error:
         raise UsageError(f"groups.{name}.filter: {str(error).removeprefix('-S ')}") from None
-
-
-def _run(name: str, words: Sequence[str], collective: str) -> tuple[str, ...]:
-    """Run the program of a group and return the names that it prints. Raises ConfigError."""
-    where = f"groups.{name}.command: {words[0]}"
-    request = json.dumps({"group": name, "collective": collective})
-    try:
-        done = subprocess.run(
-            list(words), input=request.encode(), capture_output=True, timeout=PROGRAM_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"{where}: no result within {PROGRAM_SECONDS:.0f} s") from None
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be run: {error.strerror}") from None
-    if done.returncode:
-        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        raise ConfigError(f"{where}: exit code {done.returncode}: {last[:300]}")
-    if len(done.stdout) > MOST_OUTPUT:
-        raise ConfigError(f"{where}: printed more than {MOST_OUTPUT} bytes")
-    return _names(done.stdout, where)
-
-
-def _names(output: bytes, where: str) -> tuple[str, ...]:
-    try:
-        found: Any = json.loads(output)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: printed no valid JSON: {error}") from None
-    nodes = found.get("nodes") if isinstance(found, dict) else found
-    if not isinstance(nodes, list) or not all(isinstance(node, str) for node in nodes):
-        raise ConfigError(f"{where}: must print a list of names, or an object with 'nodes'")
-    try:
-        return tuple(sorted({check_identity(node) for node in nodes}))
-    except UsageError as error:
-        raise ConfigError(f"{where}: {error}") from None

@@ -54,25 +54,25 @@ def check(template: Path) -> None:
 
 def _rendered(template: Path, document: Mapping[str, Any] | None) -> str:
     """Return the text of a template; without a document only check it."""
-    from jinja2 import ChainableUndefined, TemplateError
-    from jinja2.exceptions import SecurityError
+    from jinja2 import ChainableUndefined
 
-    from collective.sandbox import Sandbox, TooMuchText, written
+    from collective.sandbox import Sandbox, naming_errors, written
 
     environment = Sandbox(undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
+    text = _source(template)
+    with naming_errors(str(template)):
+        found = environment.from_string(text)
+        return "" if document is None else written(found, document, MOST_TEXT)
+
+
+def _source(template: Path) -> str:
     try:
         with template.open(encoding="utf-8") as file:
             text = file.read(MOST_TEXT + 1)
-        if len(text) > MOST_TEXT:
-            raise TooMuchText(f"has more than {MOST_TEXT} characters")
-        found = environment.from_string(text)
-        return "" if document is None else written(found, document, MOST_TEXT)
-    except (TemplateError, SecurityError) as error:
-        line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
-        raise ConfigError(f"{template}: {error.message or error}{line}") from None
-    except TooMuchText as error:
-        raise ConfigError(f"{template}: {error}") from None
     except OSError as error:
         raise ConfigError(f"{template}: {error.strerror}") from None
-    except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
-        raise ConfigError(f"{template}: {type(error).__name__}: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{template}: not UTF-8") from None
+    if len(text) > MOST_TEXT:
+        raise ConfigError(f"{template}: has more than {MOST_TEXT} characters")
+    return text

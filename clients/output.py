@@ -33,6 +33,9 @@ from collective.errors import UsageError
 from collective.text import escape_controls
 
 DEFAULT = View()
+_NAMES = ("node", "identity")  # columns with the name of a node
+_TIMES = ("created", "expires", "last_seen", "seen", "start", "time")  # columns with seconds since 1970
+_A_DATE = 1e9  # smaller numbers are ages
 _SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".yaml": "yaml", ".yml": "yaml", ".csv": "csv", ".txt": "text"}
 
 
@@ -63,7 +66,14 @@ class Output:
             for row in self.rows:
                 write(json.dumps(shallow(dict(zip(self.columns, row, strict=True)))) + "\n", screen.stream)
         else:
-            write_table(form, self.columns, self.rows, screen, view)
+            write_table(form, self.columns, self._dated() if form == "table" else self.rows, screen, view)
+
+    def _dated(self) -> list[list[Any]]:
+        """Return the rows with Unix times as dates, for people."""
+        return [
+            [_date(value) if name in _TIMES else value for name, value in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
 
     def shown(self, view: View) -> Output:
         """Return the rows that the view selects as an output of their own.
@@ -85,9 +95,8 @@ class Output:
         """Return the nodes of the rows, for `--names` and `--folded`; raise UsageError if rows are not of nodes."""
         from collective.nodesets import fold_any
 
-        if "node" not in self.columns:
-            raise UsageError(f"--{view.only}: not available for this output, whose rows are not nodes")
-        place = list(self.columns).index("node")
+        _check_names(view, self.columns)
+        place = next(at for at, name in enumerate(self.columns) if name in _NAMES)
         kept = selected_rows(self.columns, self.rows, View(where=view.where, sort=view.sort))[1]
         names = list(dict.fromkeys(str(row[place]) for row in kept))
         shown = [fold_any(names)] if view.only == "folded" and names else names
@@ -125,6 +134,7 @@ def is_plain_text(args: argparse.Namespace, columns: Iterable[str], form: str = 
     """
     view = read_view(args)
     check_fields(view, columns)
+    _check_names(view, columns)
     changed = view.selects or view.only or view.query is not None
     return bool(args.output == form) and not changed and args.output_file is None
 
@@ -247,6 +257,21 @@ def _page(text: str, words: list[str]) -> None:
 def _document(output: Output) -> dict[str, Any]:
     document: dict[str, Any] = shallow({"schema": schemas.schema_id(output.schema), **output.document})
     return document
+
+
+def _check_names(view: View, columns: Iterable[str]) -> None:
+    """Raise UsageError for `--names` and `--folded` if rows are not of nodes."""
+    if view.only in ("names", "folded") and not any(name in _NAMES for name in columns):
+        raise UsageError(f"--{view.only}: not available for this output, whose rows are not nodes")
+
+
+def _date(value: Any) -> Any:
+    """Return a Unix time as local time; any other value as it is."""
+    if not isinstance(value, (int, float)) or value < _A_DATE:
+        return value
+    from datetime import datetime
+
+    return f"{datetime.fromtimestamp(value).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _itself(row: Mapping[str, Any]) -> Mapping[str, Any]:

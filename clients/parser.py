@@ -31,6 +31,17 @@ _UNKNOWN = re.compile(r"unrecognized arguments: (-[^ =]*).*", re.DOTALL)
 _EXTRA = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
 _IGNORED = re.compile(r".*: ignored explicit argument '(.*)'", re.DOTALL)
 _CHOICE = re.compile(r"(.*: invalid choice: '(.*)') \(choose from (.*)\)", re.DOTALL)
+# Options of other programs, and what they are here.
+_MEANT = {
+    "--jq": "--jmespath",
+    "--query": "--jmespath",
+    "--format": "--output",
+    "--filter": "--where",
+    "--sort-by": "--sort",
+    "--order": "--sort",
+    "--columns": "--fields",
+    "--selector": "--select",
+}
 _EXAMPLES = "examples:\n"
 
 
@@ -59,7 +70,7 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class _Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - there is no public name
+class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - there is no public name
     """The verbs of a command; the help line of a verb is also the description on its own help page."""
 
     def add_parser(self, name: str, **settings: Any) -> Parser:
@@ -101,7 +112,8 @@ class Parser(argparse.ArgumentParser):
             **{"epilog": examples_epilog(self.examples), **settings},
         )
         self.register("action", None, Once)
-        self.register("action", "parsers", _Verbs)
+        self.register("action", "parsers", Verbs)
+        self.file_forms: tuple[str, ...] = ()  # suffixes of --output-file that only this command has
         self._words: list[str] = []
         self._variables: dict[str, tuple[str, Any]] = {}
         self._forms = self.add_argument_group("output options")
@@ -130,9 +142,9 @@ class Parser(argparse.ArgumentParser):
         """Take the value of an option from an environment variable when the command line does not have it."""
         self._variables[dest] = (variable, default)
 
-    def add_subparsers(self, **settings: Any) -> _Verbs:
+    def add_subparsers(self, **settings: Any) -> Verbs:
         """Add verbs; each verb is a `Parser` of its own."""
-        return cast(_Verbs, super().add_subparsers(parser_class=type(self), **settings))
+        return cast(Verbs, super().add_subparsers(parser_class=type(self), **settings))
 
     @property
     def verbs(self) -> dict[str, Parser]:
@@ -176,7 +188,7 @@ class Parser(argparse.ArgumentParser):
         return {name: one for name, one in self._option_string_actions.items() if one.help is not argparse.SUPPRESS}
 
     @property
-    def all_options(self) -> Collection[str]:
+    def option_names(self) -> Collection[str]:
         """The names of all options, also of those that no page shows."""
         return self._option_string_actions.keys()
 
@@ -203,12 +215,14 @@ class Parser(argparse.ArgumentParser):
         hint = f"see '{self.prog} --help'"
         if unknown := _UNKNOWN.fullmatch(message):
             message = f"unknown option '{unknown[1]}'"
-            hint = suggest(unknown[1], self._all_options(), hint)
+            known = self._all_options()
+            meant = _MEANT.get(unknown[1])
+            hint = f"did you mean '{meant}'?" if meant in known else suggest(unknown[1], known, hint)
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
         elif choice := _CHOICE.fullmatch(message):
-            message, known = choice[1], choice[3].replace("'", "").split(", ")
-            hint = suggest(choice[2], known, f"choose from {', '.join(known)}")
+            message, choices = choice[1], choice[3].replace("'", "").split(", ")
+            hint = suggest(choice[2], choices, f"choose from {', '.join(choices)}")
         raise UsageError(f"{message} ({hint})")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
@@ -222,8 +236,8 @@ class Parser(argparse.ArgumentParser):
     def _all_options(self) -> set[str]:
         return {option for parser in (self, *self.verbs.values()) for option in parser.options}
 
-    def _verbs_action(self) -> _Verbs | None:
-        return next((action for action in self._actions if isinstance(action, _Verbs)), None)
+    def _verbs_action(self) -> Verbs | None:
+        return next((action for action in self._actions if isinstance(action, Verbs)), None)
 
     def _takes_next_word(self, word: str, takes_value: dict[str, bool]) -> bool:
         """Return whether the value of the option `word` is the next word."""
@@ -246,7 +260,7 @@ class Parser(argparse.ArgumentParser):
                 if value is not None:
                     from_variables[dest] = variable
         if args.output_file is not None:
-            check_output_file(args.output_file)
+            check_output_file(args.output_file, self.file_forms)
         if args.log_file is not None:
             log_to(args.log_file)
         if args.verbose:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collective.clients import displays
     from collective.clients.render import CallView
     from collective.clients.render.console import Console
+    from collective.clients.render.records import NodeResult
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.messages import Reply
@@ -133,6 +134,12 @@ class CallOutput:
         """Return the members that the document has besides those of every call."""
         return {}
 
+    def selected(self) -> list[NodeResult]:
+        """Return the records of the nodes that the view selects, for `--names`, `--folded` and `--count`."""
+        from collective.clients.render.records import selected
+
+        return selected(self.call, self.view)
+
     def rows(self) -> list[list[Any]]:
         """Return the heading and one row per node, for tables and CSV."""
         from collective.clients.render import table
@@ -144,11 +151,10 @@ class _Only:
     """The nodes of a call for `--names`, `--folded` and `--count`: those that answered, or that `--where` keeps."""
 
     def __init__(self, shown: CallOutput) -> None:
-        from collective.clients.render.records import selected
         from collective.clients.render.replies import displayed
 
         view, call = shown.view, shown.call
-        found = selected(call, view)
+        found = shown.selected()
         if view.where is None or view.display:
             found = displayed(found, replace(view, display=view.display or "all"), call.action)
         self._collective = call.collective

@@ -29,7 +29,21 @@ if TYPE_CHECKING:
 FORMS = ("text", "json", "jsonl", "yaml", "table", "csv")
 MEMBERS = ("sender", "outcome", "statuscode", "statusmsg", "reason", "elapsed_ms", "data")  # of a reply
 BY_NAME = "sender"  # what `--sort` without a field stands for
+_OTHER_FILES = (".htm", ".html", ".markdown", ".md", ".ods", ".pdf", ".tsv", ".xls", ".xlsx", ".xml")
 _DOCUMENTS = ("text", "json", "yaml")  # the forms that can have the result of --jmespath
+
+
+class _OneOf(argparse.Action):
+    """An option that is the value of `dest`; two different ones are refused."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, const: str, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, const=const, help=help)
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, _values: object, option: str | None = None) -> None:
+        given = getattr(namespace, self.dest, None)
+        if given not in (None, self.const):
+            parser.error(f"{option}: not allowed with --{given}")
+        setattr(namespace, self.dest, self.const)
 
 
 def add_forms(parser: Parser, group: argparse._ActionsContainer) -> None:
@@ -54,8 +68,12 @@ def add_forms(parser: Parser, group: argparse._ActionsContainer) -> None:
     )
     group.add_argument("--jmespath", metavar="EXPR", help="print what a JMESPath expression finds in the JSON document")
     group.add_argument(
-        "--count", action="store_const", dest="only", const="count", help="print only the number of rows or nodes"
+        "--count", action=_OneOf, dest="only", const="count", help="print only the number of rows or nodes"
     )
+    group.add_argument(
+        "--names", action=_OneOf, dest="only", const="names", help="print only the names of nodes, one per line"
+    )
+    group.add_argument("--folded", action=_OneOf, dest="only", const="folded", help="like --names, folded into ranges")
     group.add_argument("--wide", action="store_true", help="do not cut the cells of a table to fit the terminal")
     group.add_argument(
         "--output-file", type=Path, metavar="FILE", help="also write to FILE, in the form of its suffix: .json, .csv …"
@@ -71,12 +89,6 @@ def add_views(parser: Parser) -> argparse._ArgumentGroup:
     group.add_argument("--no-group", action="store_true", help="print equal replies of several nodes one by one")
     group.add_argument("--group-by", type=_paths, metavar="A,B.C", help="group nodes by the values of these fields")
     group.add_argument("--diff", action="store_true", help="print how replies differ from the most common one")
-    group.add_argument(
-        "--names", action="store_const", dest="only", const="names", help="print only the names of nodes, one per line"
-    )
-    group.add_argument(
-        "--folded", action="store_const", dest="only", const="folded", help="like --names, folded into ranges"
-    )
     add_quiet(group)
     return group
 
@@ -163,15 +175,34 @@ def _check_combination(args: argparse.Namespace, found: View) -> None:
         raise UsageError("--diff: not allowed with --no-group, because it compares groups of replies")
     if getattr(args, "live", False):
         _check_live(args)
+    if found.only and (other := _without_effect(args, found)):
+        raise UsageError(f"{other}: not allowed with --{found.only}")
     if found.query is not None and args.output not in _DOCUMENTS:
         raise UsageError(f"--jmespath: not allowed with -o {args.output} (use text, json or yaml)")
     if found.sort and args.output == "jsonl" and not found.only:
         raise UsageError("--sort: not allowed with -o jsonl, whose lines are printed as they arrive (use json)")
 
 
-def check_output_file(path: Path) -> None:
-    """Raise UsageError if the file of `--output-file` cannot be written, before anything is sent."""
-    folder = path.parent
+def _without_effect(args: argparse.Namespace, found: View) -> str:
+    """Return an option that `--names`, `--folded` or `--count` would ignore; empty if there is none."""
+    given = {
+        "--group-by": found.group_by,
+        "--diff": found.diff,
+        "--jmespath": args.jmespath,
+        "--fields": found.fields and found.only != "count",
+    }
+    return next((option for option, value in given.items() if value), "")
+
+
+def check_output_file(path: Path, forms: Sequence[str] = ()) -> None:
+    """Raise UsageError if the file of `--output-file` cannot be written, before anything is sent.
+
+    Also for a suffix that stands for a form which the command does not have; `forms` are those of its own.
+    """
+    folder, suffix = path.parent, path.suffix.lower()
+    if suffix in _OTHER_FILES and suffix not in forms:
+        known = ", ".join([*forms, ".json", ".jsonl", ".yaml", ".csv"])
+        raise UsageError(f"--output-file {path}: there is no form '{path.suffix}' (use {known} or .txt)")
     if path.is_dir():
         raise UsageError(f"--output-file {path}: is a folder")
     if not os.access(path if path.exists() else folder, os.W_OK):

@@ -40,11 +40,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import ENOEXEC
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from collective.errors import Aborted, Failed, InvalidInput, MissingInput
 from collective.plain_scripts import by_shell
@@ -122,8 +121,7 @@ def is_check(thing: object) -> bool:
     return callable(thing) and getattr(thing, _CHECK_MARK, False) is True
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """The result of a command. `exitcode` is negative for a signal, as in `subprocess`.
 
     `stdout_bytes` and `stderr_bytes` are what it wrote, kept or not.

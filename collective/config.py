@@ -155,8 +155,9 @@ class ClientConfig:
     `{tag:role: web}`; default: the tag `collective` with the collective's name.
     `notify` are places for notifications by name, each with a `url` or `url_file`, the events `on` which it gets one of
     every run, and a `template`.
-    `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
-    command lines of `crpc` by name, `commands`, `reports` and `playbooks` the folders with files of these.
+    `groups` are node sets for `@name`, each with a `filter`, `nodes`, a `command` that prints names, or a program that
+    speaks the discovery protocol of `choria`. `aliases` are command lines of `crpc` by name, `commands`, `reports`
+    and `playbooks` the folders with files of these.
 
     `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
 

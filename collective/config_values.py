@@ -37,7 +37,9 @@ GROUP_KINDS = {  # what a group of client.yaml can have
     "filter": "an expression as in -S",
     "nodes": "names, or a list of names",
     "command": "a program and its arguments, a list of strings",
+    "choria": "a program for Choria's external discovery and its arguments, a list of strings",
 }
+GROUP_PROGRAMS = frozenset({"command", "choria"})
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -83,7 +85,7 @@ def _groups(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]]:
             raise ConfigError(f"{place}.{kind}: must be {GROUP_KINDS[kind]}, not {given!r}")
         if kind == "filter" and not isinstance(given, str):
             raise ConfigError(f"{place}.{kind}: must be {GROUP_KINDS[kind]}, not {given!r}")
-        program = kind == "command" and "/" in texts[0]
+        program = kind in GROUP_PROGRAMS and "/" in texts[0]
         found[str(name)] = {kind: [str(_resolve(path, texts[0])), *texts[1:]] if program else given}
     return found
 

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from jinja2 import Template, TemplateError
-from jinja2.exceptions import SecurityError
+from jinja2 import Template, TemplateError, TemplateSyntaxError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -62,15 +61,25 @@ def written(template: Template, values: Mapping[str, Any], most: int) -> str:
 
 def rendered(environment: Sandbox, source: str, values: Mapping[str, Any], most: int, where: str) -> str:
     """Return the text of the template `source`, as `written`; raise ConfigError, which begins with `where`."""
-    try:
+    with naming_errors(where):
         return written(environment.from_string(source), values, most)
-    except (TemplateError, SecurityError) as error:
-        line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
-        raise ConfigError(f"{where}: {error.message or error}{line}") from None
-    except TooMuchText as error:
-        raise ConfigError(f"{where}: {error}") from None
-    except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
-        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from None
+
+
+@contextmanager
+def naming_errors(where: str) -> Iterator[None]:
+    """Raise ConfigError, which begins with `where`, for every error of a template."""
+    try:
+        yield
+    except Exception as error:
+        line = f" (line {error.lineno})" if isinstance(error, TemplateSyntaxError) else ""
+        raise ConfigError(f"{where}: {problem(error)}{line}") from None
+
+
+def problem(error: Exception) -> str:
+    """Return what is wrong with a template or expression; it can raise anything, such as ZeroDivisionError."""
+    if isinstance(error, (TemplateError, TooMuchText)):
+        return str(getattr(error, "message", None) or error)
+    return f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -26,6 +26,7 @@ KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
 EVERY = 5.0  # seconds between two reads of the registry by default; less if nodes have short heartbeats
 READS_PER_HEARTBEAT = 3  # then, so that a missing heartbeat is noticed soon
 SHORTEST_PAUSE = 1.0  # seconds between two reads then
+NO_REGISTRY = "watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)"
 TIMEOUT = 60.0  # seconds for which a command may run
 _HANDLERS = ("exec", "exec_json", "template")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -133,6 +134,8 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _kinds(value: Any, where: str) -> tuple[str, ...]:
+    if value == []:
+        raise ConfigError(f"{where}: must not be empty (use {', '.join(KINDS)})")
     for kind in _names(value, where):
         if kind not in KINDS:
             raise ConfigError(f"{where}: unknown kind of event '{kind}' (use {', '.join(KINDS)})")

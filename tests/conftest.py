@@ -18,12 +18,14 @@ from support.actions import PLUGIN
 from support.cgroups import MOUNTED
 from support.environment import make_neutral
 from support.jobs import OpenJobs
+from support.journal_entries import BEGAN, OpenJournal
 from support.node_server import CODE, DDL, REPLIES
 from support.simulated import Make
 from support.waiting import wait_until
 
 from collective.node.actions.fork_server import ForkServer
 from collective.node.jobs.store import open_database
+from collective.node.storage.journal import Journal, JournalLimits
 from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
 
@@ -61,6 +63,35 @@ def open_jobs() -> Iterator[OpenJobs]:
     """Return a function that opens a node's database of jobs; each is closed after the test."""
     with contextlib.ExitStack() as stack:
         yield lambda path: stack.enter_context(contextlib.closing(open_database(path)))
+
+
+@pytest.fixture
+def journal_path(tmp_path: Path) -> Path:
+    """The path of the journal."""
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+def reopen(journal_path: Path) -> Iterator[OpenJournal]:
+    """A function that closes the journal and opens it again, as a restarted daemon does."""
+    last: list[Journal] = []
+
+    def open_again(**limits: int) -> Journal:
+        for journal in last:
+            journal.close()
+        last[:] = [Journal(journal_path, lambda: BEGAN, limits=JournalLimits(**limits))]
+        last[0].mark_beginning()
+        return last[0]
+
+    yield open_again
+    for journal in last:
+        journal.close()
+
+
+@pytest.fixture
+def journal(reopen: OpenJournal) -> Journal:
+    """A new journal."""
+    return reopen()
 
 
 @pytest.fixture

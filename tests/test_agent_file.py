@@ -95,8 +95,12 @@ def test_setuid_is_not_kept(area: Path, action: str) -> None:
     path = area / "write" / "tool"
     path.write_text("b")
     path.chmod(0o6777)
-    inputs = {"sha256": hashlib.sha256(b"a").hexdigest(), "size": 1, "content": base64.b64encode(b"a").decode()}
-    more = {"owner": "root", "group": "root"} if os.geteuid() == 0 else {}
+    inputs: dict[str, Any] = {
+        "sha256": hashlib.sha256(b"a").hexdigest(),
+        "size": 1,
+        "content": base64.b64encode(b"a").decode(),
+    }
+    more: dict[str, Any] = {"owner": "root", "group": "root"} if os.geteuid() == 0 else {}
     reply = file.put(str(path), **inputs, **more, backup=action == "backup", settings=settings(area), caller="alice")
     written = Path(reply["backup"]) if action == "backup" else path
     assert written.stat().st_mode & 0o7777 == 0o777

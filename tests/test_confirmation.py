@@ -53,3 +53,13 @@ def test_without_a_terminal_all_nodes_need_yes_or_a_limit() -> None:
     with pytest.raises(TooManyTargets, match="48 nodes matched: max_targets allows 47"):
         allow([*NODES, "web48"])
     assert confirmation({}).confirm(yes=True) is None
+
+
+def test_the_usual_input_has_no_name_in_the_question() -> None:
+    """The question reads like the command line; a value of several words is in quotes."""
+    action = make_action(inputs={"package": {}, "version": {}}, required=["package"])
+    asked = Confirmation(action, {"version": "1 2", "package": "nginx"}, 0).question(NODES)
+    assert asked == "package install nginx version='1 2' on 47 nodes (web[01-47])?"
+    spoken = Confirmation(action, {"package": "sleep 1; it's"}, 0).question(["n1"])
+    assert spoken == """package install 'sleep 1; it'"'"'s' on 1 node (n1)?"""
+    assert Confirmation(action, {"package": ""}, 0).question(["n1"]) == "package install '' on 1 node (n1)?"

@@ -183,7 +183,7 @@ def test_a_ddl_of_a_data_function_is_converted(tmp_path: Path) -> None:
         ('metadata :name => "x"\nend\n', "line 2: 'end' without a block"),
         ('metadata :name => "x"\n\x00', "line 2: cannot be read"),
         ('metadata :name => "x"\nusage <<EOU\nabc', "line 2: '<<EOU' has no end"),
-        ('metadata :name => "x", :description => "d", :version => "1"\n', "$.actions: {} should be non-empty"),
+        ('metadata :name => "x", :description => "d", :version => "1"\n', "has no action and no data query: only"),
         ('metadata :name => "X-1", :description => "d", :version => "1"\naction "a", :description => "b"\n',
          "$.metadata.name"),
     ],

@@ -15,7 +15,7 @@ HOSTILE = "import pathlib; pathlib.Path(__file__).with_name('ran').touch()\n"
 
 @pytest.mark.parametrize("module", ["collective/__init__.py", "sys.py", "json.py", "site.py", "logging.py"])
 def test_a_hostile_folder_is_not_imported_from(module: str, tmp_path: Path) -> None:
-    """Whoever can write to the folder in which an operator works cannot run code as the operator."""
+    """A user who can write to the folder in which an operator works cannot run code as the operator."""
     file = tmp_path / module
     file.parent.mkdir(exist_ok=True)
     file.write_text(HOSTILE)

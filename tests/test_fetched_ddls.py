@@ -13,7 +13,7 @@ import pytest
 from collective.catalog import Catalog
 from collective.errors import UsageError
 from collective.fleet import ddl_cache
-from collective.fleet.ddl_cache import FetchedDDLs
+from collective.fleet.ddl_cache import FetchedDDLs, digest
 from collective.fleet.fetched_ddls import fetch, is_accepted, most_common
 from collective.fleet.fleet import Fleet
 from collective.node.plugins.agents import LoadedAgents
@@ -72,6 +72,37 @@ def test_one_node_cannot_outvote_another() -> None:
     assert most_common([honest, honest, other], "odd", "f")[0] == "a"
     with pytest.raises(UsageError, match="the nodes have 2 different ones"):
         most_common([honest, other], "odd", "")
+
+
+def test_a_demanded_version_has_its_own_ddl(network: Network) -> None:
+    """The DDL of `NAME@VERSION` is that of nodes with the version, if there are some; each is fetched once."""
+    document = json.loads(network.nodes["web1"].agents["odd"].ddl.text)
+    newer = json.dumps({**document, "metadata": {**document["metadata"], "version": "2.0"}})
+    record = next(one for one in network.registry.read().records if one.identity == "web1")
+    changed = replace(record, agents={**record.agents, "odd": "2.0"}, ddls={**record.ddls, "odd": digest(newer)})
+    network.registry.put(changed)
+    data = {"agent": "odd", "version": "2.0", "digest": digest(newer), "ddl": newer}
+    node = network.nodes["web1"]
+    later = replace(node.agents["rpcutil"], functions={"get_ddl": lambda agent: {**data, "agent": agent}})
+    node.use(replace(node.plugins, agents=LoadedAgents({**node.agents, "rpcutil": later})))
+    with caller(network) as fleet:
+        for agent, version in (("odd@>=2", "2.0"), ("odd@<2", "1"), ("odd@>=2", "2.0"), ("odd@>=3", "1")):
+            path = fetch(fleet, cache(network), agent)
+            assert path is not None
+            assert json.loads(path.read_text())["metadata"]["version"] == version, agent
+        received = sum(node.statistics.requests["received"] for node in network.nodes.values())
+    assert received == 2
+
+
+def test_a_kept_ddl_that_was_changed_is_fetched_again(network: Network) -> None:
+    """A file in the cache is used only if it has its digest."""
+    with caller(network) as fleet:
+        path = fetch(fleet, cache(network), "odd")
+        assert path is not None
+        text = path.read_text()
+        path.write_text(text.replace('"version": "1"', '"version": "6"') + " ")
+        assert fetch(fleet, cache(network), "odd") == path
+        assert path.read_text() == text
 
 
 def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:

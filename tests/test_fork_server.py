@@ -56,14 +56,14 @@ def test_the_fork_server_imports_little(agent: str | None, limit: int) -> None:
     plugins = plugin_set.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))
     used: list[Any] = [plugins.agents[agent]] if agent else [*plugins.agents.values(), *plugins.data.values()]
     names = {name for plugin in used for name in plugin.modules}
-    first = "import importlib, sys; from collective.node.actions import light_dataclasses, fork_server_main"
+    first = "import importlib, sys; from collective.node.actions import fork_server_main"
     code = f"{first}\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     modules = [name for name in modules if not name.startswith("__editable__")]
     assert len(modules) <= limit
     assert {"botocore", "cryptography", "jsonschema", "multiprocessing", "sqlite3"}.isdisjoint(modules)
     if agent:
-        assert {"hashlib", "inspect", "logging", "yaml"}.isdisjoint(modules)
+        assert {"dataclasses", "hashlib", "inspect", "logging", "yaml"}.isdisjoint(modules)
 
 
 def test_an_idle_daemon_imports_no_slow_library() -> None:

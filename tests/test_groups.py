@@ -15,6 +15,7 @@ from collective.clients.node_groups import names, read
 from collective.clients.options import targets
 from collective.config import ClientConfig, load_client
 from collective.errors import CollectiveError, ConfigError, NoNodes
+from collective.filters import parse
 from collective.fleet.discovery import Discovery
 from collective.fleet.fleet import Fleet
 from collective.fleet.node_sets import combined
@@ -28,6 +29,7 @@ GROUPS = """
   first: {nodes: "web1,db[1-2]"}
   mixed: {nodes: ["@web!web2", "@db&db1"]}
   cmdb: {command: [./cmdb]}
+  disc: {choria: [./cmdb, --all]}
   loop: {nodes: "@ring"}
   ring: {nodes: "web1,@loop"}
   wrong: {filter: "role="}
@@ -187,6 +189,48 @@ def test_a_program_that_fails_ends_the_call(config: ClientConfig, tmp_path: Path
     with pytest.raises(ConfigError) as error:
         read(["@cmdb"], config)
     assert f"groups.cmdb.command: {tmp_path}/cmdb: {problem}" in str(error.value)
+
+
+def test_a_discovery_program_of_choria_names_the_nodes_of_a_group(
+    config: ClientConfig, fleet: Fleet, tmp_path: Path
+) -> None:
+    """The program gets files and variables as from Choria, and other filters apply to the nodes that it names."""
+    request, arguments = tmp_path / "request", tmp_path / "arguments"
+    reply = '{"protocol": "io.choria.choria.discovery.v1.external_reply", "nodes": ["web1", "web2", "db1"]}'
+    program(
+        config,
+        tmp_path,
+        f'echo "$1 $4 $CHORIA_EXTERNAL_PROTOCOL" > {arguments}; cat "$2" > {request}; echo noise\n'
+        f'[ "$2 $3" = "$CHORIA_EXTERNAL_REQUEST $CHORIA_EXTERNAL_REPLY" ] && echo \'{reply}\' > "$3"',
+    )
+    chosen = Targets(parse(with_fact=["role=web"]), sets=read(["@disc!web2"], config))
+    assert fleet.find(chosen).nodes == ("web1",)
+    protocol = "io.choria.choria.discovery.v1.external_request"
+    assert arguments.read_text().split() == ["--all", protocol, protocol]
+    asked = json.loads(request.read_text())
+    assert (asked["protocol"], asked["collective"], asked["timeout"]) == (protocol, "scripted", 30)
+    assert asked["filter"] == {"fact": [], "cf_class": [], "agent": [], "compound": [], "identity": []}
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ('echo \'{"error": "no PuppetDB"}\' > "$3"', "no PuppetDB"),
+        ("exit 0", "wrote no reply (write JSON to the file named by CHORIA_EXTERNAL_REPLY)"),
+        ('rm "$3"', "its reply cannot be read: No such file or directory"),
+        ('echo "{}" > "$3"', "must print a list of names, or an object with 'nodes'"),
+        ('echo \'{"nodes": ["a b"]}\' > "$3"', "invalid identity 'a b'"),
+        ("echo no database >&2; exit 3", "exit code 3: no database"),
+    ],
+)
+def test_a_discovery_program_of_choria_that_fails_ends_the_call(
+    config: ClientConfig, tmp_path: Path, script: str, problem: str
+) -> None:
+    """An error, no reply and a wrong reply are never an empty group."""
+    program(config, tmp_path, script)
+    with pytest.raises(ConfigError) as error:
+        read(["@disc"], config)
+    assert f"groups.disc.choria: {tmp_path}/cmdb: {problem}" in str(error.value)
 
 
 @pytest.mark.parametrize(

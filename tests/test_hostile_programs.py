@@ -161,6 +161,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """One node, whose daemon runs the agents rpcutil, control and plugins itself."""
     with memory_fleet(tmp_path_factory.mktemp("node"), {"web1": {"role": "web"}}) as network:
         network.transport.open_replies(REPLIES)
+        call_node(network, request("rpcutil", "get_data", data={"source": "fstat", "query": "/"}))  # the fork server
         yield network
 
 
@@ -171,6 +172,16 @@ STRINGS = [
     for one, schema in action.inputs.items()
     if schema.get("type") == "string"
 ]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (DDLS / "data").glob("*.json")))
+def test_data_functions(name: str, network: Network, values: list[str], tmp_path: Path) -> None:
+    """A node answers each hostile query with a result or one clear error, and no part of a query is executed."""
+    for value in values:
+        reply = call_node(network, request("rpcutil", "get_data", data={"source": name, "query": value}))
+        assert reply.reason not in ("crashed", "timeout"), reply.statusmsg
+        assert reply.statuscode in (0, 1, 3, 4), reply.statusmsg
+    assert not (tmp_path / "mark").exists()
 
 
 @pytest.mark.parametrize(("agent", "action", "name"), STRINGS, ids=["-".join(one) for one in STRINGS])

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.journal_entries import VALID, make_entry
+from support.journal_entries import BEGAN, VALID, OpenJournal, begin, make_entry, state
 
-from collective.errors import ConfigError, Failed
+from collective.errors import Failed
 from collective.messages import MAX_SKEW
 from collective.node.storage.journal import (
     ANSWERED,
@@ -26,52 +22,9 @@ from collective.node.storage.journal import (
     STARTED,
     TAKEN,
     Journal,
-    JournalLimits,
 )
-from collective.node.trust import node_key
 
-BEGAN = 1000.0
 KEPT = VALID + CLOCK_MARGIN
-
-Open = Callable[..., Journal]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """The path of the journal."""
-    return tmp_path / "journal.sqlite"
-
-
-@pytest.fixture
-def reopen(path: Path) -> Iterator[Open]:
-    """A function that closes the journal and opens it again, as a restarted daemon does."""
-    last: list[Journal] = []
-
-    def open_again(**limits: int) -> Journal:
-        for journal in last:
-            journal.close()
-        last[:] = [Journal(path, lambda: BEGAN, limits=JournalLimits(**limits))]
-        last[0].mark_beginning()
-        return last[0]
-
-    yield open_again
-    for journal in last:
-        journal.close()
-
-
-@pytest.fixture
-def journal(reopen: Open) -> Journal:
-    """A new journal."""
-    return reopen()
-
-
-def begin(journal: Journal, name: str, now: float = BEGAN, body: str = "asked", **changes: Any) -> None:
-    journal.begin(make_entry(name, now, body=body, **changes), now)
-
-
-def state(journal: Journal, name: str) -> str | None:
-    entry = journal.find(name)
-    return entry.state if entry else None
 
 
 def test_an_unknown_request_has_no_entry(journal: Journal) -> None:
@@ -79,13 +32,13 @@ def test_an_unknown_request_has_no_entry(journal: Journal) -> None:
     assert journal.find("a") is None
 
 
-def test_an_entry_has_what_is_needed_to_resume_the_request(journal: Journal, reopen: Open) -> None:
+def test_an_entry_has_what_is_needed_to_resume_the_request(journal: Journal, reopen: OpenJournal) -> None:
     """The entry has the message, its times and the reply address, also after a restart."""
     begin(journal, "a")
     assert reopen().find("a") == make_entry("a")
 
 
-def test_a_reply_replaces_the_message(journal: Journal, reopen: Open) -> None:
+def test_a_reply_replaces_the_message(journal: Journal, reopen: OpenJournal) -> None:
     """The message is deleted once there is a reply, because it may contain secrets."""
     begin(journal, "a")
     assert journal.finish("a", "answer")
@@ -95,32 +48,32 @@ def test_a_reply_replaces_the_message(journal: Journal, reopen: Open) -> None:
 
 
 @pytest.mark.parametrize("end", ["finish", "done", "killed"])
-def test_a_deleted_secret_is_in_no_file(path: Path, reopen: Open, end: str) -> None:
+def test_a_deleted_secret_is_in_no_file(journal_path: Path, reopen: OpenJournal, end: str) -> None:
     """The write-ahead log keeps what was deleted, so it is truncated when a message with secrets is deleted."""
     journal = reopen()
     secret = "hunter2" * 2000  # it fills pages of its own
     journal.begin(replace(make_entry("a"), body=secret), BEGAN, secret=True)
-    assert b"hunter2" in on_disk(path)
+    assert b"hunter2" in on_disk(journal_path)
     if end == "killed":  # and the log left behind: the next daemon resumes the request
-        copies = {file: file.read_bytes() for file in path.parent.glob("journal.sqlite*")}
+        copies = {file: file.read_bytes() for file in journal_path.parent.glob("journal.sqlite*")}
         journal.close()
         for file, content in copies.items():
             file.write_bytes(content)
-        journal = Journal(path, lambda: BEGAN)
+        journal = Journal(journal_path, lambda: BEGAN)
         journal.resume("a")
     if end == "finish":
         journal.finish("a", "answer")
     else:
         journal.done("a")
-    assert b"hunter2" not in on_disk(path)
+    assert b"hunter2" not in on_disk(journal_path)
     journal.close()
 
 
-def on_disk(path: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in path.parent.glob("journal.sqlite*"))
+def on_disk(journal_path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in journal_path.parent.glob("journal.sqlite*"))
 
 
-def test_every_state_survives_a_restart(journal: Journal, reopen: Open) -> None:
+def test_every_state_survives_a_restart(journal: Journal, reopen: OpenJournal) -> None:
     """A restarted daemon finds each entry in its last state, in the order of arrival."""
     for name in ("d", "c", "b", "a", "e"):
         begin(journal, name)
@@ -169,7 +122,7 @@ def test_a_running_request_is_never_deleted(journal: Journal) -> None:
     assert journal.find("a") is not None
 
 
-def test_a_full_journal_deletes_nothing_and_reports_busy(reopen: Open) -> None:
+def test_a_full_journal_deletes_nothing_and_reports_busy(reopen: OpenJournal) -> None:
     """Entries are deleted by age only, never by number."""
     journal = reopen(entries=2)
     for name in ("a", "b"):
@@ -183,7 +136,7 @@ def test_a_full_journal_deletes_nothing_and_reports_busy(reopen: Open) -> None:
     assert journal.find("c") is not None
 
 
-def test_a_journal_full_of_large_replies_reports_busy(reopen: Open) -> None:
+def test_a_journal_full_of_large_replies_reports_busy(reopen: OpenJournal) -> None:
     """The size on disk is limited too, and deleting old replies makes room."""
     journal = reopen(size=1_000_000)
     begin(journal, "a")
@@ -201,10 +154,12 @@ def test_a_request_sent_before_the_journal_began_is_too_early(journal: Journal) 
     assert not journal.too_early(BEGAN, BEGAN)
 
 
-def test_a_lost_journal_refuses_what_a_fast_clock_may_have_signed_before(path: Path, reopen: Open) -> None:
+def test_a_lost_journal_refuses_what_a_fast_clock_may_have_signed_before(
+    journal_path: Path, reopen: OpenJournal
+) -> None:
     """A request that ran may have been signed by a clock that was ahead, so its signed time is later than it ran."""
     reopen().close()
-    for part in path.parent.glob("journal.sqlite*"):
+    for part in journal_path.parent.glob("journal.sqlite*"):
         if part.suffix != ".began":
             part.unlink()
     later = reopen()
@@ -213,20 +168,20 @@ def test_a_lost_journal_refuses_what_a_fast_clock_may_have_signed_before(path: P
 
 
 def test_a_journal_of_an_older_format_is_replaced_without_a_pause(
-    journal: Journal, path: Path, caplog: pytest.LogCaptureFixture
+    journal: Journal, journal_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The requests in it have an older format, which is refused however often they are sent again."""
     journal.close()
-    content = path.read_bytes()
-    path.write_bytes(content[:60] + (1).to_bytes(4, "big") + content[64:])
-    later = Journal(path, lambda: BEGAN + 500)
+    content = journal_path.read_bytes()
+    journal_path.write_bytes(content[:60] + (1).to_bytes(4, "big") + content[64:])
+    later = Journal(journal_path, lambda: BEGAN + 500)
     later.mark_beginning()
     assert [record.getMessage() for record in caplog.records] == ["database.replaced"]
     assert not later.too_early(BEGAN + 500, BEGAN + 500)
     later.close()
 
 
-def test_no_caller_can_fill_the_journal_for_the_others(reopen: Open) -> None:
+def test_no_caller_can_fill_the_journal_for_the_others(reopen: OpenJournal) -> None:
     """Entries and bytes of one caller are limited; the error names the caller."""
     journal = reopen(caller_entries=2, caller_size=1000)
     begin(journal, "a")
@@ -252,7 +207,7 @@ def test_a_reply_that_need_not_be_kept_is_deleted_once_it_was_sent(journal: Jour
     assert (found.state, found.reply) == (DONE, "")
 
 
-def test_the_number_of_attempts_survives_a_restart(journal: Journal, reopen: Open) -> None:
+def test_the_number_of_attempts_survives_a_restart(journal: Journal, reopen: OpenJournal) -> None:
     """A request that ends the daemon is not resumed for ever."""
     begin(journal, "a")
     journal.resume("a")
@@ -261,137 +216,34 @@ def test_the_number_of_attempts_survives_a_restart(journal: Journal, reopen: Ope
     assert found.resumed == 1
 
 
-def test_a_reopened_journal_keeps_its_creation_time(path: Path, reopen: Open) -> None:
+def test_a_reopened_journal_keeps_its_creation_time(journal_path: Path, reopen: OpenJournal) -> None:
     """A restarted daemon accepts requests that were sent while it was stopped."""
     reopen().close()
-    later = Journal(path, lambda: BEGAN + 500)
+    later = Journal(journal_path, lambda: BEGAN + 500)
     later.mark_beginning()
     assert not later.too_early(BEGAN, BEGAN)
     later.close()
 
 
-def test_only_the_owner_can_read_the_journal(journal: Journal, path: Path) -> None:
+def test_only_the_owner_can_read_the_journal(journal: Journal, journal_path: Path) -> None:
     """Requests and replies may contain secrets."""
     begin(journal, "a")
-    for part in path.parent.glob("journal.sqlite*"):
+    for part in journal_path.parent.glob("journal.sqlite*"):
         assert stat.S_IMODE(part.stat().st_mode) == 0o600, part
 
 
-def test_two_daemons_cannot_use_one_journal(journal: Journal, path: Path) -> None:
+def test_two_daemons_cannot_use_one_journal(journal: Journal, journal_path: Path) -> None:
     """The second daemon gets an error, and the first can still write."""
     program = (
         "import sys; from pathlib import Path; from collective.node.storage.journal import Journal\n"
         "try: Journal(Path(sys.argv[1]), lambda: 0.0)\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"Failed {path}: cannot be opened: database is locked (is the disk full, or does")
-    begin(journal, "a")
-
-
-def test_a_journal_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
-    """The error has the path and the reason."""
-    with pytest.raises(ConfigError, match=r"nowhere/journal\.sqlite: cannot be opened: .*No such file"):
-        Journal(tmp_path / "nowhere" / "journal.sqlite", lambda: BEGAN)
-
-
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "no database": lambda _: b"this is not a database, and longer than the header of one" * 100,
-    "torn": lambda content: content[:4096] + b"\xff" * 4096 + content[8192:],
-    "cut short": lambda content: content[: len(content) // 2],
-    "of another version": lambda content: content[:60] + (99).to_bytes(4, "big") + content[64:],
-}
-
-
-@pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_file_is_kept_and_replaced(
-    journal: Journal, path: Path, reopen: Open, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The node logs the damage, uses a new journal, and rejects requests that may have run before."""
-    for number in range(200):
-        begin(journal, str(number))
-    journal.close()
-    damaged = DAMAGE[name](path.read_bytes())
-    path.write_bytes(damaged)
-    later = Journal(path, lambda: BEGAN + 500)
-    later.mark_beginning()
-    assert [record.getMessage() for record in caplog.records] == ["database.damaged"]
-    assert [kept.read_bytes() for kept in path.parent.glob("*.damaged-*")] == [damaged]
-    assert later.find("1") is None
-    assert later.too_early(BEGAN + 499, BEGAN + 900)
-    assert later.too_early(BEGAN + 501, BEGAN + 501)
-    begin(later, "1")
-    later.close()
-
-
-def test_a_file_damaged_while_in_use_is_replaced(
-    journal: Journal, path: Path, reopen: Open, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The current call fails as busy; later calls use a new journal."""
-    for number in range(2000):
-        begin(journal, str(number), body="x" * 2000)
-    journal = reopen()  # with nothing in its cache
-    content = path.read_bytes()
-    with path.open("r+b") as file:
-        file.write(content[:8192] + b"\xff" * (len(content) - 8192))
-    with pytest.raises(Failed, match="try again later") as caught:
-        list(map(journal.find, map(str, range(2000))))
-    assert caught.value.reason == "busy"
-    assert "database.damaged" in caplog.text
-    assert journal.too_early(BEGAN - 1, BEGAN - 1)
-    begin(journal, "new")
-    assert state(journal, "new") == TAKEN
-
-
-def test_a_full_disk_is_reported_and_loses_nothing(path: Path, reopen: Open) -> None:
-    """A failed write changes nothing, and later writes succeed when there is space again."""
-    journal = reopen()
-    begin(journal, "a")
-    database = journal._database._connection  # noqa: SLF001 - to simulate a full disk
-    assert database is not None
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count = {pages}").fetchone()
-    with pytest.raises(Failed, match="cannot be read or written: database or disk is full") as caught:
-        begin(journal, "b", body="x" * 100_000)
-    assert caught.value.reason == "busy"
-    assert (state(journal, "a"), state(journal, "b")) == (TAKEN, None)
-    database.execute("PRAGMA max_page_count = 1000000").fetchone()
-    begin(journal, "b", body="x" * 100_000)
-    assert reopen().left(TAKEN) == ["a", "b"]
-
-
-def on_a_full_disk(program: str, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run a program that cannot write to any file (setrlimit(2), RLIMIT_FSIZE)."""
-    limited = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n{program}"
-    command = [sys.executable, "-c", limited, *map(str, words)]
-    environment = {**os.environ, "AWS_DEFAULT_REGION": "eu-west-1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
-
-
-def test_an_existing_journal_can_be_opened_on_a_full_disk(journal: Journal, path: Path) -> None:
-    """Opening a journal writes nothing, so that a daemon can be restarted on a full disk."""
-    begin(journal, "a")
-    for part in path.parent.glob("journal.sqlite*"):
-        shutil.copy(part, part.parent / f"crashed-{part.name}")  # not closed, as after a crash
-    program = (
-        "from pathlib import Path; from collective.node.storage.journal import Journal; "
-        "print(Journal(Path(sys.argv[1]), lambda: 0.0).find('a').body)"
+    done = subprocess.run([sys.executable, "-c", program, journal_path], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(
+        f"Failed {journal_path}: cannot be opened: database is locked (is the disk full, or does"
     )
-    assert on_a_full_disk(program, path.parent / "crashed-journal.sqlite").stdout == "asked\n"
-
-
-def test_a_daemon_started_on_a_full_disk_exits_with_75(tmp_path: Path) -> None:
-    """With 75 (EX_TEMPFAIL) systemd restarts the daemon, with 78 (EX_CONFIG) it does not."""
-    (tmp_path / "state").mkdir(mode=0o700)
-    node_key(tmp_path / "state")
-    (tmp_path / "policy.yaml").write_text("rules: []")
-    written = {"collective": "test", "identity": "one", "accept_unsigned": True, "registry": "none", "state": "state"}
-    (tmp_path / "node.yaml").write_text(json.dumps({**written, "policy": "policy.yaml", "audit": "audit.jsonl"}))
-    program = "from collective.node.daemon import main; sys.exit(main(['--config', sys.argv[1]]))"
-    done = on_a_full_disk(program, tmp_path / "node.yaml")
-    assert done.returncode == 75
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"collectived: {tmp_path}/state/journal.sqlite: cannot be opened: disk I/O error")
+    begin(journal, "a")
 
 
 def test_a_closed_journal_reports_an_error(journal: Journal) -> None:
@@ -401,27 +253,11 @@ def test_a_closed_journal_reports_an_error(journal: Journal) -> None:
         journal.start("a")
 
 
-def test_a_killed_daemon_loses_no_recorded_step(path: Path) -> None:
-    """After SIGKILL, the next daemon finds the last step."""
-    program = (
-        "import os, signal, sys; from pathlib import Path; from collective.node.storage.journal import Journal\n"
-        "journal = Journal(Path(sys.argv[1]), lambda: 5.0); journal.mark_beginning()\n"
-        "from support.journal_entries import make_entry\n"
-        "journal.begin(make_entry('a'), 1000.0); journal.start('a')\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    assert subprocess.run([sys.executable, "-c", program, path], check=False, env=environment).returncode == -9
-    journal = Journal(path, lambda: BEGAN)
-    assert journal.find("a") == make_entry("a", state=STARTED)
-    journal.close()
-
-
-def test_the_journal_can_be_read_with_sqlite3(journal: Journal, path: Path) -> None:
+def test_the_journal_can_be_read_with_sqlite3(journal: Journal, journal_path: Path) -> None:
     """With the daemon stopped, the journal is a plain SQLite file."""
     begin(journal, "a")
     journal.close()
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(journal_path)
     assert connection.execute("SELECT id, state FROM requests").fetchall() == [("a", "taken")]
     connection.close()
-    assert sorted(path.parent.iterdir()) == [path, path.with_name("journal.sqlite.began")]
+    assert sorted(journal_path.parent.iterdir()) == [journal_path, journal_path.with_name("journal.sqlite.began")]

@@ -94,9 +94,8 @@ def test_a_failure_is_one_line_without_secrets(page: Webhook, every_log: list[st
     problems = notifications.send([f"{url}/refuse/t0ken", f"{page.url}/ok"], "title", "text")
     assert problems == ["notification 1 (json): not sent: Failed to send JSON POST notification: error=403."]
     [problem] = notifications.send(["mailto://me:tops3cret@127.0.0.1:9?from=me@lab.test"], "title", "text")
-    assert problem.startswith(
-        'notification 1 (mailto): not sent: Connection error while submitting email to "********"'
-    )
+    unquoted = problem.replace('"', "")  # versions of Apprise differ in it
+    assert unquoted.startswith("notification 1 (mailto): not sent: Connection error while submitting email to ********")
     assert "tops3cret" not in problem
     assert [line for line in every_log if "apprise" in line or "tops3cret" in line] == []
 

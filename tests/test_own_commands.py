@@ -134,3 +134,13 @@ def test_a_wrong_alias_is_refused(folder: Path, capsys: Captured, aliases: str, 
         assert (code, problem in err) == (CONFIGURATION, True), err
     summaries = [entry["summary"] for entry in json_document(["help"], capsys)["entries"]]
     assert [text for text in summaries if problem in text]
+
+
+def test_own_commands_are_beside_client_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """Without the key `commands`, the folder is the one beside the file that --config or COLLECTIVE_CONFIG names."""
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands" / "bash-web.yaml").write_text(FILE)
+    (tmp_path / "client.yaml").write_text("{collective: production, state: state}")
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path / "client.yaml"))
+    code, out, _ = called(["bash-web", "--help"], capsys)
+    assert (code, out.startswith("usage: crpc bash-web")) == (0, True)

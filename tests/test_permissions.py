@@ -56,7 +56,7 @@ def test_paths_that_all_users_can_change_are_reported(plugin: Path, which: Calla
 
 
 def test_users_of_an_access_control_list_are_reported(plugin: Path) -> None:
-    """The mode shows root's group, whoever the list names; without write permission, or for root, it is no problem."""
+    """The mode shows only root's group. A user who may write is reported; one who may not, and root, are not."""
     for permissions, mask, user, reported in ((6, 6, OTHER_USER, True), (6, 4, OTHER_USER, False), (6, 6, 0, False)):
         set_list(plugin, permissions, mask, user)
         found = list(problems([plugin], {}, ME))
@@ -86,7 +86,7 @@ def set_list(path: Path, permissions: int, mask: int, user: int) -> None:
 def test_a_group_that_others_share_is_reported(
     plugin: Path, monkeypatch: pytest.MonkeyPatch, name: str, members: list[str], reported: bool
 ) -> None:
-    """On some systems the group of a user is that of all users; one of the same name is the user's own."""
+    """Some systems have one group for all users; a group with the name of the user is the user's own."""
     os.chown(plugin, -1, OTHER_USER)
     plugin.chmod(0o664)
     monkeypatch.setattr(os, "getegid", lambda: OTHER_USER)

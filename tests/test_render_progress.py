@@ -93,8 +93,8 @@ def test_the_full_screen() -> None:
         "   to send 29   wave 4 of 10",
         "",
         "Last failures:",
-        f"   {'web02':<40} Timed Out  no",
-        f"   {'web01':<40} Request Aborted  no\\nroom",
+        "   web02  Timed Out  no",
+        "   web01  Request Aborted  no\\nroom",
     ]
 
 

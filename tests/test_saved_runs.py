@@ -339,3 +339,32 @@ def test_a_run_whose_request_cannot_be_saved_leaves_no_file(
     assert save({"a": Part()}).wait().ok == ["a"]
     assert runs.newest() == []
     os.close(full)
+
+
+def test_options_choose_among_all_runs(save: Save, capsys: Captured) -> None:
+    """`--where` and `--count` are about every saved run, also those that the list omits."""
+    for number in range(25):
+        save({"node1.lab": Part()}, command=f"true {number}").wait()
+    assert called(["runs", "--count"], capsys)[1] == "25\n"
+    assert called(["runs", "--where", "inputs=~'true [0-4]$'", "--count"], capsys)[1] == "5\n"
+    assert called(["runs", "nosuch"], capsys)[1] == "no saved run matches\n"
+    assert len(called(["runs"], capsys)[1].splitlines()) == 20
+
+
+def test_several_nodes_of_a_run_are_shown(save: Save, capsys: Captured) -> None:
+    """A folded name stands for all of its nodes; one that was not asked is an error."""
+    save({f"node{number}.lab": SILENT if number == 3 else Part() for number in range(1, 5)}).wait()
+    _, out, _ = called(["show", "last", "node[2-3].lab", "-o", "csv"], capsys)
+    assert [line.split(",")[:2] for line in out.splitlines()[1:]] == [["node2.lab", "ok"], ["node3.lab", "silent"]]
+    code, _, err = called(["show", "last", "node[4-5].lab"], capsys)
+    assert (code, "node 'node5.lab' is not in run" in err) == (64, True)
+
+
+def test_runs_of_different_actions_are_not_compared(save: Save, runs: RunFolder, capsys: Captured) -> None:
+    """Replies of two actions have nothing in common; the error names both."""
+    save({"node1.lab": Part()}).wait()
+    save({"node1.lab": Part()}).wait()
+    file = runs.newest()[0].path
+    file.write_text(file.read_text().replace('"action":"run"', '"action":"start"'))
+    code, _, err = called(["diff", "-2", "last"], capsys)
+    assert (code, "is of shell run and run" in err, "of shell start (compare" in err) == (64, True, True), err

@@ -24,6 +24,10 @@ RECORDS = [
     [
         ({"with_fact": ["role=mail"]}, ""),
         ({"with_fact": ["idle=true"]}, ""),
+        ({"with_fact": ["role=wbe"]}, "no node has role=wbe: did you mean 'web'?"),
+        ({"select": "os.name=debain and role=web"}, "no node has os.name=debain: did you mean 'debian'?"),
+        ({"with_fact": ["role!=wbe"]}, ""),
+        ({"with_fact": ["role=/wbe/"]}, ""),
         ({"with_fact": ["rol=web"]}, "no node has the fact 'rol': did you mean 'role'?"),
         ({"with_fact": ["rol!=web"]}, "no node has the fact 'rol': did you mean 'role'?"),
         ({"with_fact": ["os.nam=debian"]}, "no node has the fact 'os.nam': did you mean 'os.name'?"),
@@ -37,7 +41,7 @@ RECORDS = [
     ],
 )
 def test_the_first_unknown_name_is_reported(options: dict[str, Any], expected: str) -> None:
-    """Facts, classes and agents in all target options; regular expressions and values are not names."""
+    """Facts, classes and agents in all target options; regular expressions are not names."""
     assert unknown_names(parse(**options), RECORDS) == expected
 
 

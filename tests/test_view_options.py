@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from support.crpc_call import Captured, called
 
 from collective import schemas
 from collective.clients.output import Output
-from collective.clients.render.view import View
+from collective.clients.render.view import Screen, View
 from collective.errors import UsageError
 
 
@@ -112,3 +114,47 @@ def test_a_schema_has_the_forms_of_a_document(capsys: Captured) -> None:
     [line] = called(["schema", "client", "--jsonl"], capsys)[1].splitlines()
     assert json.loads(line) == yaml.safe_load(called(["schema", "client", "--yaml"], capsys)[1]) == document
     assert called(["schema", "client", "--jmespath", "title"], capsys)[1] == f"{document['title']}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("--names --count", "--count: not allowed with --names"),
+        ("--count --folded", "--folded: not allowed with --count"),
+        ("--names --fields value", "--fields: not allowed with --names"),
+        ("--folded --group-by value", "--group-by: not allowed with --folded"),
+        ("--count --diff", "--diff: not allowed with --count"),
+        ("--names --jmespath a", "--jmespath: not allowed with --names"),
+        ("--output-file result.html", "--output-file result.html: there is no form '.html' (use .json, "),
+        ("--where not", "--where 'not': column 4: missing field"),
+        ("--jq a", "unknown option '--jq' (did you mean '--jmespath'?)"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    line: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """Options that exclude each other, and a file in a form that the command does not have, are errors."""
+    (tmp_path / "client.yaml").write_text("{collective: production, state: state, key: none}")
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
+    code, _, err = called(["rpcutil", "get_fact", "fact=role", *line.split()], capsys)
+    assert (code, error in err) == (64, True), err
+
+
+def test_names_are_those_of_the_rows() -> None:
+    """A column with identities has the names of nodes; other rows have none."""
+    found = Output("x", {}, ["identity", "age"], [["n2", 1], ["n1", 2]], str)
+    assert found.shown(View(only="folded")).rows == [["n[1-2]"]]
+    with pytest.raises(UsageError, match="--names: not available for this output"):
+        Output("x", {}, ["age"], [[1]], str).shown(View(only="names"))
+
+
+def test_a_table_has_dates_and_other_forms_numbers() -> None:
+    """Seconds since 1970 are written as local time in a table; numbers in other columns, and ages, are not."""
+    found = Output("x", {}, ["node", "time", "size", "seen"], [["n1", 1795842929.9, 1795842929, 12.5]], str)
+    texts = {}
+    for form in ("table", "csv"):
+        stream = io.StringIO()
+        found.write(form, Screen(stream))
+        texts[form] = stream.getvalue().splitlines()[-1]
+    assert re.fullmatch(r"n1 +2026-11-\d\d \d\d:\d\d:\d\d +1795842929 +12.5", texts["table"])
+    assert texts["csv"] == "n1,1795842929.9,1795842929,12.5"

@@ -30,7 +30,7 @@ def test_a_view_is_exactly_the_one_of_its_file(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", FITTED, ids=lambda case: case["id"])
 def test_a_view_fits_the_terminal(case: dict[str, Any], form: str, columns: int) -> None:
     """No value, name or cell makes a line wider than the terminal; only the fixed words of a line may."""
-    options = [word for word in case.get("options", ()) if word != "--table"]
+    options = [word for word in case.get("options", ()) if word not in ("--table", "--csv")]
     lines = of_case({**case, "options": [*options, "-o", form], "columns": columns, "color": False})
     fixed = re.compile(r"Finished processing|(No response|Not sent)|.*more lines \(use|.*: +$")
     labels = re.compile(r".*(Request Aborted|Timed Out|Missing Request Data|Node Busy|most common reply|are the same)$")
@@ -143,3 +143,14 @@ def test_the_work_for_a_reply_does_not_grow(options: list[str], columns: int | N
     calls_per_reply(20, *options, columns=columns)  # what is imported at first use
     few, many = calls_per_reply(50, *options, columns=columns), calls_per_reply(200, *options, columns=columns)
     assert many < 1.2 * few
+
+
+def test_the_option_display_selects_replies_in_every_form() -> None:
+    """Without it only the text form omits replies; with it every form does, and nodes without a reply stay."""
+    replies = [make_reply("n1", {"version": "1"}), make_reply("n2", {"version": "2"}, 1)]
+    call = make_call(make_action(titled({"version": "Version"})), replies, expected=["n1", "n2", "n3"])
+    for form in ("json", "yaml", "jsonl", "csv", "table"):
+        assert "n1" in printed(call, "-o", form)
+        shown = printed(call, "-o", form, "--display", "failed")
+        assert ("n1" in shown, "n2" in shown, "n3" in shown) == (False, True, True), form
+    assert printed(call, "--names", "--display", "failed") == "n2\n"

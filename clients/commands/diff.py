@@ -36,7 +36,7 @@ def make_parser() -> Parser:
         description=f"{COMMANDS['diff']}.\n\nWithout RUN, the last run is compared with the run of the same call "
         "before it; with one RUN, that run with the newest run of the same call. Outputs that the DDL marks as "
         "volatile are ignored. Exit code 2: there are differences.",
-        examples=["crpc diff", "crpc diff -2 last", "crpc diff -o table"],
+        examples=["crpc diff", "crpc diff -3 last", "crpc diff -o table"],
     )
     completed_by("run", parser.add_argument("before", nargs="?", metavar="RUN", help="the first run"))
     completed_by("run", parser.add_argument("after", nargs="?", metavar="RUN", help="the second run"))
@@ -53,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     from collective.fleet.runs.differences import compare
     from collective.fleet.runs.saved_call import SavedCall
 
+    _check_actions(before, after)
     action = SavedCall(after).action
     found = compare(before, after, action.volatile)
     if args.output == "text":
@@ -61,6 +62,14 @@ def run(arguments: Sequence[str]) -> int:
     paint = output.paint(args)
     output.show(args, Output("diff", document, _COLUMNS, _rows(found), lambda: _text(found, action, paint)))
     return FAILED if found.any else 0
+
+
+def _check_actions(before: SavedRun, after: SavedRun) -> None:
+    """Raise UsageError for runs of different actions, whose replies have nothing to compare."""
+    first, second = (f"{run.begin['agent']} {run.begin['action']}" for run in (before, after))
+    if first != second:
+        names = [saved_runs.short(run.begin["run"]) for run in (before, after)]
+        raise UsageError(f"run {names[0]} is of {first} and run {names[1]} of {second} (compare runs of one action)")
 
 
 def _runs(args: argparse.Namespace) -> tuple[SavedRun, SavedRun]:
@@ -75,7 +84,8 @@ def _runs(args: argparse.Namespace) -> tuple[SavedRun, SavedRun]:
     earlier = next((run for run in others if run.source.time < given.source.time), None)
     if earlier is None:
         name = saved_runs.short(given.begin["run"])
-        raise UsageError(f"run {name}: no other saved run of the same call ('crpc diff RUN RUN' compares any two)")
+        hint = "'crpc diff RUN RUN' compares runs with different inputs"
+        raise UsageError(f"run {name}: no other saved run of the same call ({hint})")
     return earlier, given
 
 

@@ -9,6 +9,7 @@ from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.config_values import GROUP_PROGRAMS
 from collective.text import escape_controls
 
 _COLUMNS = ("name", "kind", "definition")
@@ -43,5 +44,5 @@ def run(arguments: Sequence[str]) -> int:
 
 def _entry(name: str, group: dict[str, Any]) -> dict[str, str]:
     [(kind, value)] = group.items()
-    separator = " " if kind == "command" else ","
+    separator = " " if kind in GROUP_PROGRAMS else ","
     return {"name": name, "kind": kind, "definition": value if isinstance(value, str) else separator.join(value)}

@@ -145,7 +145,7 @@ def _show(args: argparse.Namespace, jobs: list[dict[str, Any]], outcomes: Outcom
         jobs = [{name: value for name, value in job.items() if name != "result"} for job in jobs]
     document = {"jobs": jobs, "errors": errors, "silent": outcomes.silent}
     rows = [[_cell(job, column) for column in _COLUMNS] for job in jobs]
-    output.show(args, Output("jobs", document, _COLUMNS, rows, lambda: "".join(map(_text, jobs))))
+    output.show(args, Output("jobs", document, _COLUMNS, rows, lambda: "".join(map(_text, jobs)) or "no jobs\n"))
     return _exit_code(args, jobs, outcomes)
 
 

@@ -17,7 +17,7 @@ from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, split_command
+from collective.clients.parser import Parser, Verbs, split_command
 from collective.clients.streams import notice, write
 from collective.config import user_name
 from collective.errors import UsageError
@@ -58,6 +58,21 @@ def make_parser() -> Parser:
         examples=["crpc lab run --nodes 3", "crpc lab start --nodes 3", "crpc lab env", "crpc lab stop"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
+    _add_starts(verbs)
+    _add_node(verbs)
+    verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
+    verbs.add_parser(
+        "status", help="list the nodes and their processes", examples=["crpc lab status", "crpc lab status -o json"]
+    )
+    verbs.add_parser("env", help="print shell commands that point crpc at the lab, for eval", examples=["crpc lab env"])
+    for name, parser_ in parser.verbs.items():
+        if name != "run":
+            parser_.add_argument("--folder", type=Path, metavar="DIR", help="folder of the lab")
+    return parser
+
+
+def _add_starts(verbs: Verbs) -> None:
+    """Add what starts a lab."""
     run_ = verbs.add_parser(
         "run",
         usage="crpc lab run [--nodes N] [--server NAME | --endpoint URL] [-- COMMAND ...]",
@@ -76,6 +91,9 @@ def make_parser() -> Parser:
             "--server", choices=servers.NAMES, default=servers.MOTO, help="AWS emulator to run; default: %(default)s"
         )
         server.add_argument("--endpoint", metavar="URL", help="use an AWS emulator that is running already")
+
+
+def _add_node(verbs: Verbs) -> None:
     node = verbs.add_parser(
         "node",
         help="kill, stop, start or reload nodes, or print their logs",
@@ -91,15 +109,6 @@ def make_parser() -> Parser:
         node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'"),
     )
     node.add_argument("operation", choices=("kill", "stop", "start", "reload", "log"))
-    verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
-    verbs.add_parser(
-        "status", help="list the nodes and their processes", examples=["crpc lab status", "crpc lab status -o json"]
-    )
-    verbs.add_parser("env", help="print shell commands that point crpc at the lab, for eval", examples=["crpc lab env"])
-    for name, parser_ in parser.verbs.items():
-        if name != "run":
-            parser_.add_argument("--folder", type=Path, metavar="DIR", help="folder of the lab")
-    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -116,8 +125,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _start(layout: Layout, args: argparse.Namespace) -> int:
+    env = control.command(layout, "env")  # before the lab's variables are set, which make it the default
     control.start(layout, args.nodes, args.endpoint or args.server)
-    env = control.command(layout, "env")
     text = (
         f'{plural(args.nodes, "node")} running; to point crpc at the lab: eval "$({env})"\n'
         f"Actions run on this machine, as {user_name()}.\n"

@@ -18,9 +18,10 @@ from collective.clients.single_call import open_call
 from collective.clients.streams import write
 from collective.clients.view_options import add_call
 from collective.nodesets import fold
-from collective.text import escape_controls, plural
+from collective.text import escape_controls, plural, signed
 
 if TYPE_CHECKING:
+    from collective.clients.render.records import NodeResult
     from collective.fleet.call import Call
     from collective.messages import Reply
 
@@ -36,7 +37,7 @@ def make_parser() -> Parser:
         "summary with percentiles. It names nodes whose clock differs from that of this machine by more than a second; "
         "with -v the clock of each node, and how far that of this machine differs from AWS.\n\n"
         "Slow nodes are those whose time is above the third quartile by more than 1.5 times the distance between the "
-        "quartiles.",
+        "quartiles, and by more than a tenth.",
         examples=[
             "crpc ping",
             "crpc ping -F role=web --one",
@@ -114,6 +115,11 @@ class PingOutput(CallOutput):
             "clock_difference_s": {name: round(value, 3) for name, value in self._clocks.items()},
         }
 
+    def selected(self) -> list[NodeResult]:
+        """Return the records of the nodes that the view selects, with --slow only slow nodes."""
+        names = slow(self._times) if self.args.slow else ()
+        return [record for record in super().selected() if not self.args.slow or record.sender in names]
+
     def rows(self) -> list[list[Any]]:
         """Return a row per node with its round-trip time and clock difference instead of the reply's data.
 
@@ -125,17 +131,20 @@ class PingOutput(CallOutput):
         body = [
             [*row[:3], measured["round_trip_ms"].get(row[0]), measured["clock_difference_s"].get(row[0])]
             for row in super().rows()[1:]
+            if not self.args.slow or row[0] in measured["slow"]
         ]
         return [["Node", "Status", "Message", "Round Trip (ms)", "Clock Difference (s)"], *body]
 
     def _write(self, reply: Reply, stream: TextIO) -> None:
         what = f"time={self._times[reply.sender]:.2f} ms" if reply.ok else reply.statusmsg
         if self.args.verbose and reply.sender in self._clocks:
-            what += f"  clock={self._clocks[reply.sender]:+.2f} s"
+            what += f"  clock={signed(self._clocks[reply.sender], 2)} s"
         write(f"{escape_controls(reply.sender):<40} {escape_controls(what)}\n", stream)
 
     def _summary(self) -> list[str]:
         lines, times = ["", "---- ping statistics ----"], list(self._times.values())
+        if self.args.slow and times and not slow(self._times):
+            lines.insert(0, "no node is much slower than the others")
         if times:
             figures = summary(times)
             shown = "  ".join(f"{name}: {figures[name]:.2f} ms" for name in ("max", "min", "average"))
@@ -148,7 +157,7 @@ class PingOutput(CallOutput):
             from collective.messages import MAX_SKEW
 
             skew = self._live.skew
-            lines.append(f"clock of this machine: {skew:+.1f} s relative to AWS (allowed: {MAX_SKEW:.0f} s)")
+            lines.append(f"clock of this machine: {signed(skew)} s relative to AWS (allowed: {MAX_SKEW:.0f} s)")
         return lines
 
     def _clock_lines(self) -> list[str]:
@@ -162,5 +171,5 @@ class PingOutput(CallOutput):
             return []
         some = sorted(off, key=lambda name: -abs(off[name]))[:_SHOWN_CLOCKS]
         more = f", and {plural(len(off) - len(some), 'more node')}" if len(off) > len(some) else ""
-        clocks = ", ".join(f"{escape_controls(name)} {off[name]:+.1f} s" for name in some)
+        clocks = ", ".join(f"{escape_controls(name)} {signed(off[name])} s" for name in some)
         return [f"clocks off by more than {_CLOCK_OFF:g} s: {clocks}{more}"]

@@ -41,9 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     verb, *words = args.words or [""]
     if verb not in _VERBS:
         hint = suggest(verb, _VERBS, f"verbs: {', '.join(_VERBS)}")
-        raise UsageError(
-            f"crpc plugin: unknown verb '{verb}' ({hint})" if verb else f"crpc plugin: verb missing ({hint})"
-        )
+        raise UsageError(f"plugin: unknown verb '{verb}' ({hint})" if verb else f"plugin: verb missing ({hint})")
     if verb == "push":
         return rpc.perform(args, ["plugins", "install", *_bundle(words)])
     return rpc.perform(args, ["plugins", verb, *words])

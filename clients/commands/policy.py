@@ -16,7 +16,7 @@ from collective.clients import node_files, options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, Verbs
 from collective.clients.streams import notice, write
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
@@ -47,23 +47,23 @@ def make_parser() -> Parser:
         help="report the errors in a policy file; exit 78 if there are any",
         examples=["crpc policy check", "crpc policy check policy.yaml"],
     )
+    check.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="the policy file (default: that of this node)"
+    )
+    for verb in (_add_test(verbs), _add_replay(verbs)):
+        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts: .json, .txt or YAML")
+        verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, separated by whitespace")
+    return parser
+
+
+def _add_test(verbs: Verbs) -> Parser:
     test = verbs.add_parser(
         "test",
         usage="crpc policy test FILE --caller NAME AGENT ACTION [KEY=VALUE ...] [options]",
         help="report whether a request is allowed, and by which rule; exit 0 if allowed, 2 if denied",
         examples=["crpc policy test policy.yaml --caller bob package status package=zsh"],
     )
-    replay = verbs.add_parser(
-        "replay",
-        help="report the recorded requests that this policy decides differently; exit 2 if there are any, "
-        "3 if some cannot be decided",
-        examples=["crpc policy replay policy.yaml --audit audit.jsonl --facts facts.yaml"],
-    )
-    check.add_argument(
-        "file", type=Path, nargs="?", metavar="FILE", help="the policy file (default: that of this node)"
-    )
-    for verb in (test, replay):
-        verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
+    test.add_argument("file", type=Path, metavar="FILE", help="the policy file")
     completed_by("request", test.add_argument("words", nargs="*", help="agent, action and inputs"))
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
     test.add_argument("-n", "--dry-run", action="store_true", help="test a dry run of the action")
@@ -79,11 +79,19 @@ def make_parser() -> Parser:
         help="a caller that approved it; repeated: others",
     )
     test.add_argument("--time", type=_time, metavar="TIME", help="when: 2026-11-28T02:30 (default: now)")
+    return test
+
+
+def _add_replay(verbs: Verbs) -> Parser:
+    replay = verbs.add_parser(
+        "replay",
+        help="report the recorded requests that this policy decides differently; exit 2 if there are any, "
+        "3 if some cannot be decided",
+        examples=["crpc policy replay policy.yaml --audit audit.jsonl --facts facts.yaml"],
+    )
+    replay.add_argument("file", type=Path, metavar="FILE", help="the policy file")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
-    for verb in (test, replay):
-        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts: .json, .txt or YAML")
-        verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, separated by whitespace")
-    return parser
+    return replay
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -49,6 +49,7 @@ def make_parser() -> Parser:
         "report",
         parser.add_argument("words", nargs="+", metavar="NAME|FILE", help="the report, and inputs of its action"),
     )
+    parser.file_forms = tuple(_SUFFIXES)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--html", action="store_const", dest="page", const="html", help="one HTML page")
     form.add_argument("--markdown", action="store_const", dest="page", const="markdown", help="Markdown")

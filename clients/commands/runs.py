@@ -14,7 +14,9 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.render.width import cut, pad, width
 from collective.clients.streams import notice
+from collective.clients.view_options import check_fields, read_view
 from collective.errors import UsageError
 from collective.text import escape_controls, plural
 
@@ -56,13 +58,21 @@ def run(arguments: Sequence[str]) -> int:
     """Print the saved runs."""
     args = make_parser().parse_args(arguments)
     found = list(_matching(args))
-    shown = found if args.all else found[:_USUAL]
+    shown = found if args.all or _selects(args) else found[:_USUAL]
     entries = [_entry(summary) for summary in shown]
     rows = [[entry[name] for name in _COLUMNS] for entry in entries]
-    output.show(args, Output("runs", {"runs": entries}, _COLUMNS, rows, lambda: _text(entries)))
+    none = "no saved run matches" if args.agent or args.since or args.not_ok else "no saved runs"
+    output.show(args, Output("runs", {"runs": entries}, _COLUMNS, rows, lambda: _text(entries) or f"{none}\n"))
     if len(shown) < len(found):
         notice(f"{plural(len(found) - len(shown), 'older run')} not listed (--all lists all)")
     return 0
+
+
+def _selects(args: argparse.Namespace) -> bool:
+    """Return whether options choose, count or order runs: then all of them, and not only the newest."""
+    view = read_view(args)
+    check_fields(view, _COLUMNS)
+    return bool(view.where or view.sort or view.only or view.query is not None)
 
 
 def _matching(args: argparse.Namespace) -> Iterator[RunSummary]:
@@ -113,22 +123,20 @@ def _answered(summary: RunSummary) -> int | None:
 
 
 def _text(entries: Sequence[Mapping[str, Any]]) -> str:
-    if not entries:
-        return "no saved runs\n"
     calls = [_call(entry) for entry in entries]
-    width = max(map(len, calls))
+    widest = max(map(width, calls), default=0)
     now = time.time()
+    ages = [f"{durations.in_words(now - entry['time'])} ago" for entry in entries]
     return "".join(
-        f"{saved_runs.short(entry['run'])}  {durations.in_words(now - entry['time']) + ' ago':<15} {call:<{width}}  "
-        f"{_result(entry)}\n"
-        for entry, call in zip(entries, calls, strict=True)
+        f"{saved_runs.short(entry['run'])}  {age:<15} {pad(call, widest)}  {_result(entry)}\n"
+        for entry, age, call in zip(entries, ages, calls, strict=True)
     )
 
 
 def _call(entry: Mapping[str, Any]) -> str:
     words = [str(entry[name]) for name in ("agent", "action", "inputs") if entry[name]]
     text = escape_controls(" ".join(words)) or "?"
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+    return cut(text, _WIDEST)
 
 
 def _result(entry: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from collective.clients.results import CallOutput, show_results
 from collective.clients.streams import notice
 from collective.clients.view_options import add_views
 from collective.errors import UsageError
+from collective.nodesets import unfold
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ def make_parser() -> Parser:
     parser = Parser(
         "crpc show",
         description=f"{COMMANDS['show']}.\n\nRUN is an ID or its first digits, 'last' (the default), or -2 for the one "
-        "before the last. With NODE only the reply of this node is printed, whatever its status. A run whose process "
-        "was killed has the replies that had arrived.",
+        "before the last. With NODE only the replies of these nodes are printed, whatever their status. A run whose "
+        "process was killed has the replies that had arrived.",
         examples=["crpc show", "crpc show last node01.lab", "crpc show -2 -o json"],
     )
     completed_by("run", parser.add_argument("run", nargs="?", metavar="RUN", help="the saved run (default: last)"))
-    completed_by("node", parser.add_argument("node", nargs="?", metavar="NODE", help="identity of one node"))
+    completed_by(
+        "node", parser.add_argument("node", nargs="?", metavar="NODE", help="a node, or several: node[01-03].lab")
+    )
     add_views(parser)
     options.add_target(parser)
     return parser
@@ -57,10 +60,12 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _select(call: SavedCall, node: str) -> None:
-    """Reduce a call to one node; raise UsageError if it was not part of the call."""
+def _select(call: SavedCall, text: str) -> None:
+    """Reduce a call to a node, or several: web[01-04].lab; raise UsageError for one that was not part of the call."""
     known = {*call.outcomes.expected, *call.outcomes.replies, *call.outcomes.silent}
-    if node not in known:
-        hint = suggest(node, [*known, saved_runs.LAST], "'crpc show RUN -o table' lists its nodes")
-        raise UsageError(f"node '{node}' is not in run {saved_runs.short(call.request_id)} ({hint})")
-    call.outcomes = call.outcomes.only(node)
+    nodes = [text] if text in known else unfold(text)
+    for node in nodes:
+        if node not in known:
+            hint = suggest(node, [*known, saved_runs.LAST], "'crpc show RUN -o table' lists its nodes")
+            raise UsageError(f"node '{node}' is not in run {saved_runs.short(call.request_id)} ({hint})")
+    call.outcomes = call.outcomes.only(nodes)

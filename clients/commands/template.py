@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, Verbs
 from collective.clients.streams import notice
 from collective.errors import UsageError
 from collective.text import escape_controls
@@ -27,6 +27,12 @@ def make_parser() -> Parser:
         examples=["crpc template render lb.yaml --dry-run --diff", "crpc template import conf.d/haproxy.toml"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="render|import")
+    _add_render(verbs)
+    _add_import(verbs)
+    return parser
+
+
+def _add_render(verbs: Verbs) -> None:
     render = verbs.add_parser(
         "render",
         help="keep a file current that is rendered from the members",
@@ -49,6 +55,9 @@ def make_parser() -> Parser:
         "--no-ping", action="store_true", help="do not ask suspected nodes: six missed heartbeats are a failure"
     )
     options.add_target(render)
+
+
+def _add_import(verbs: Verbs) -> None:
     import_ = verbs.add_parser(
         "import",
         help="convert a template resource of confd",
@@ -70,7 +79,6 @@ def make_parser() -> Parser:
         "--folder", type=Path, default=Path(), metavar="FOLDER", help="write the files to this folder (default: here)"
     )
     import_.add_argument("--replace", action="store_true", help="replace existing files")
-    return parser
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -17,14 +17,13 @@ from functools import cache
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, Undefined, meta, nodes
-from jinja2.exceptions import SecurityError
 from jinja2.parser import Parser
 from jinja2.sandbox import safe_range
 
 from collective.clients.playbooks.source import SourcePlace
 from collective.errors import UsageError
 from collective.nodesets import fold_any
-from collective.sandbox import Sandbox, TooMuchText, time_limited, written
+from collective.sandbox import Sandbox, problem, time_limited, written
 
 MOST_TEXT = 1024 * 1024  # characters that a string with expressions has
 _MARKS = re.compile(r"\{\{|\{%|\{#")
@@ -49,10 +48,8 @@ class PlaybookExpression:
         """Return the value; raise UsageError, naming file and line, if it has none."""
         try:
             return self.evaluate(values)
-        except (TemplateError, SecurityError, TooMuchText) as error:
-            raise UsageError(f"{self.place}: '{self.text}': {_message(error)}") from None
-        except Exception as error:  # what an expression raises: 1 / 0, a wrong type
-            raise UsageError(f"{self.place}: '{self.text}': {type(error).__name__}: {error}") from None
+        except Exception as error:
+            raise UsageError(f"{self.place}: '{self.text}': {problem(error)}") from None
 
 
 def expression(text: str, place: SourcePlace) -> PlaybookExpression:
@@ -106,13 +103,13 @@ def _text(source: str, place: SourcePlace) -> PlaybookExpression:
     try:
         tree = environment().parse(source)
     except TemplateError as error:
-        raise place.error(f"'{source}': {_message(error)}") from None
+        raise place.error(f"'{source}': {problem(error)}") from None
     if (single := _single(tree)) is not None:
         return _compiled(source.strip()[2:-2].strip("-+").strip(), place, source, single)
     try:
         template = environment().from_string(source)
     except TemplateError as error:  # such as an unknown filter
-        raise place.error(f"'{source}': {_message(error)}") from None
+        raise place.error(f"'{source}': {problem(error)}") from None
     return _described(tree, place, source, lambda values: written(template, values, MOST_TEXT))
 
 
@@ -129,7 +126,7 @@ def _compiled(text: str, place: SourcePlace, shown: str, tree: nodes.Node | None
         found = tree or Parser(environment(), text, state="variable").parse_expression()
         compiled = environment().compile_expression(text, undefined_to_none=False)
     except TemplateError as error:
-        raise place.error(f"'{shown}': {_message(error)}") from None
+        raise place.error(f"'{shown}': {problem(error)}") from None
     return _described(found, place, shown, lambda values: _evaluated(compiled, values))
 
 
@@ -178,10 +175,6 @@ def _defined(found: Any) -> Any:
     if isinstance(found, Undefined):
         found._fail_with_undefined_error()  # noqa: SLF001 - the way to raise its message
     return list(found) if isinstance(found, Iterator) else found
-
-
-def _message(error: Exception) -> str:
-    return str(getattr(error, "message", None) or error)
 
 
 @cache

@@ -95,7 +95,12 @@ class Console:
         counts = f"{self._paint(color, str(answered))} / {self._paint(color, str(expected))}"
         failed = len(call.outcomes.failed)
         also = f", {self._paint('red', f'{failed} failed')}" if failed else ""
-        self._write([f"Finished processing {counts} hosts in {call.total_ms:.2f} ms{also}", ""])
+        duration = f"in {call.total_ms:.2f} ms"
+        plain = f"Finished processing {answered} / {expected} hosts {duration}" + (
+            f", {failed} failed" if failed else ""
+        )
+        fits = self._screen.columns is None or len(plain) <= self._screen.columns
+        self._write([f"Finished processing {counts} hosts{' ' if fits else chr(10)}{duration}{also}", ""])
 
     def show_stats(self, call: CallView) -> None:
         """Write all statistics: nodes, passed and failed replies, and durations."""

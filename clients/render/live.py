@@ -90,9 +90,11 @@ def _counts(progress: CallProgress, columns: int, paint: Paint) -> list[str]:
 
 def _failures(failures: Sequence[Reply], columns: int, most: int, paint: Paint) -> Iterator[str]:
     """Yield a line for each of the last failures, the latest first."""
-    for reply in list(reversed(failures))[:most]:
-        name = cut(escape_controls(reply.sender), max(1, min(_NAMES, columns - len(_INDENT) - _LABEL)))
-        head = _INDENT + pad(name, min(_NAMES, max(0, columns - len(_INDENT) - _LABEL))) + " "
+    shown = list(reversed(failures))[:most]
+    names = [escape_controls(reply.sender) for reply in shown]
+    widest = max(1, min(_NAMES, columns - len(_INDENT) - _LABEL, max(map(width, names), default=0)))
+    for name, reply in zip(names, shown, strict=True):
+        head = f"{_INDENT}{pad(cut(name, widest), widest)}  "
         text = label(reply.statuscode, reason=reply.reason)
         room = columns - 1 - width(head) - len(text)
         message = cut(escape_controls(reply.statusmsg), max(0, room - 2))

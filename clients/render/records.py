@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collective.clients.render.formatting import in_words
+from collective.clients.render.labels import wants
 from collective.clients.render.view import View
 from collective.errors import UsageError
 
@@ -82,13 +83,16 @@ def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
 
 
 def selected(call: CallView, view: View) -> list[NodeResult]:
-    """Return the records that `--where` keeps, in the order of `--sort`."""
-    return sort_rows(where_rows(records(call), _members, view.where), _members, view.sort)
+    """Return the records that `--where` and `--display` keep, in the order of `--sort`."""
+    return sort_rows(matching(records(call), view), _members, view.sort)
 
 
 def matching(found: Iterable[NodeResult], view: View) -> list[NodeResult]:
-    """Return the records that `--where` keeps."""
-    return where_rows(found, _members, view.where)
+    """Return the records that `--where` and `--display` keep: a node without a reply has nothing that is displayed."""
+    kept = where_rows(found, _members, view.where)
+    if view.display is None:
+        return kept
+    return [one for one in kept if one.statuscode is None or wants(view.display, one.statuscode)]
 
 
 def where_rows(rows: Iterable[Row], values: Values[Row], where: Filter | None) -> list[Row]:

@@ -37,9 +37,14 @@ _FORMULA = re.compile(rf"(?:^|(?<=[;\t\n]))(?!{_NUMBER}(?:[;\t\n]|$))(?=[ \t\"]*
 def rows(call: CallView, view: View) -> list[list[Any]]:
     """Return the heading and one row per node: nodes that answered first, or as `view` selects and sorts them.
 
-    The columns are node, status, message and all outputs, or node, status and the fields of the view.
+    The columns are node, status, message and all outputs, or node, status and the fields of the view. With `group_by`
+    or `diff` there is a row per group, see group_table.py.
     """
     found = selected(call, view)
+    if view.group_by or view.diff:
+        from collective.clients.render.group_table import group_rows
+
+        return group_rows(found, view, call.action)
     if view.fields:
         heading = ["Node", "Status", *(title(call.action, path) for path in view.fields)]
         return [heading, *([one.sender, one.outcome, *(look_up(one, path) for path in view.fields)] for one in found)]

@@ -26,7 +26,7 @@ MOST_BARS = 30  # values of one distribution; the others are added up
 class Section:
     """Rows with the same value of the column `group`: raw values, one for each column.
 
-    `totals` are those of its rows, a text for each column; empty on all pages of a section but the last one.
+    `totals` are those of its rows, a string for each column; empty on all pages of a section but the last one.
     """
 
     heading: str
@@ -44,7 +44,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Content:
-    """What a report shows. `totals` of all rows are texts, one for each column; `nodes` are those of the rows."""
+    """What a report shows. `totals` of all rows are a string for each column; `nodes` are those of the rows."""
 
     report: Report
     columns: list[Column]

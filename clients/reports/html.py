@@ -15,7 +15,7 @@ from collective.clients.reports.text import cells, right_aligned, total_line
 from collective.text import escape_controls, escape_lines
 from collective.version import __version__
 
-_LONGEST_WORD = 30  # characters; longer ones are broken, so that no column is wider than the page
+_BREAK_ABOVE = 30  # characters; longer ones are broken, so that no column is wider than the page
 
 
 def as_html(content: Content, text: str | None = None) -> str:
@@ -42,7 +42,7 @@ def _section(content: Content, place: int) -> dict[str, Any]:
     texts = [[escape_lines(value) for value in row] for row in cells(content, section.rows)]
     rows = [
         [
-            {"text": text, "key": _key(value, text), "long": max(map(len, text.split()), default=0) > _LONGEST_WORD}
+            {"text": text, "key": _key(value, text), "long": max(map(len, text.split()), default=0) > _BREAK_ABOVE}
             for text, value in zip(row, values, strict=True)
         ]
         for row, values in zip(texts, section.rows, strict=True)

@@ -70,6 +70,8 @@ def _converted(given: Mapping[str, Any], lost: list[str]) -> ImportedDDL:
             document: dict[str, Any] = _data(given, lost)
             data_ddl.parse(document)
             return ImportedDDL(document, tuple(lost), data=True)
+        if not given["actions"]:
+            raise DDLError("has no action and no data query: only DDLs of agents and data functions can be converted")
         document = _agent(given, lost)
         ddl.parse(document)
     except (TypeError, AttributeError, KeyError) as error:

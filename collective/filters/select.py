@@ -33,6 +33,7 @@ from collective.filters.values import (
     Select,
 )
 
+_OVER_REPLIES = ("--where", "--until")  # options whose expressions test replies and rows
 KEYWORDS = frozenset({"and", "or", "not"})
 OPERATOR = re.compile(r"<=|>=|=<|=>|==|=~|!=|<|>|=")
 QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
@@ -117,7 +118,8 @@ class _SelectParser:
     def _test(self) -> Select:
         start = self._at
         if start == len(self._text) or self._text[start] == ")" or _KEYWORD.match(self._text, start):
-            self._fail("missing fact, class or data function")
+            what = "field" if self._option in _OVER_REPLIES else "fact, class or data function"
+            self._fail(f"missing {what}")
         if self._text[start] == "/":
             return self._class(self._slashed(), start)
         path = self._match(_QUOTED_PATH)

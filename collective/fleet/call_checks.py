@@ -42,7 +42,9 @@ def pace_facts(registry: Nodes | None, nodes: Iterable[str], pace: Pace) -> Fact
     if not pace.facts:
         return {}
     if registry is None:
-        raise UsageError("order_by, per: this collective has no registry, so the facts of its nodes are unknown")
+        raise UsageError(
+            f"{_option(pace, pace.facts[0])}: this collective has no registry, so the facts of its nodes are unknown"
+        )
     wanted = set(nodes)
     records = registry.read().records
     _check_names(pace, records)
@@ -54,11 +56,16 @@ def pace_facts(registry: Nodes | None, nodes: Iterable[str], pace: Pace) -> Fact
     return {name: facts for name, facts in found.items() if name in wanted}
 
 
+def _option(pace: Pace, fact: str) -> str:
+    """Return the argument that names a fact."""
+    return "order_by" if pace.order_by and pace.order_by.fact == fact else "per"
+
+
 def _check_names(pace: Pace, records: Sequence[NodeRecord]) -> None:
     """Raise UsageError for a mistyped fact, and log a warning for a mistyped value of an order."""
     for fact in pace.facts:
         if mistyped := mistyped_fact(fact, records):
-            raise UsageError(f"order_by, per: {mistyped}")
+            raise UsageError(f"{_option(pace, fact)}: {mistyped}")
     if pace.order_by and pace.order_by.first:
         fact, first = pace.order_by.fact, pace.order_by.first
         known = {value for record in records for value in values(record.facts, fact)}

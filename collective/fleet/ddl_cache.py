@@ -39,6 +39,14 @@ class FetchedDDLs:
         """Return the file of an entry."""
         return self._folder / str(entry.get("digest")) / f"{agent}.json"
 
+    def kept(self, agent: str, wanted: str) -> Path | None:
+        """Return the file of the DDL with a digest, if it was fetched before and has not been changed since."""
+        path = self.path(agent, {"digest": wanted})
+        try:
+            return path if digest(path.read_text(encoding="utf-8")) == wanted else None
+        except (OSError, ValueError):
+            return None
+
     def store(self, agent: str, text: str, version: str, node: str) -> Path:
         """Keep the DDL of an agent and return its file. Raises ConfigError."""
         entry = {"digest": digest(text), "version": version, "node": node, "fetched": round(time.time(), 3)}

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from collective import bounded_json, ddl
+from collective import agent_versions, bounded_json, ddl
 from collective.errors import CollectiveError, MessageError, TransportError, UsageError
 from collective.fleet.ddl_cache import FetchedDDLs, digest
 from collective.fleet.fleet import Fleet
@@ -34,9 +34,11 @@ LARGEST = 1024 * 1024  # characters of a DDL
 def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
     """Return the file with the DDL of an agent as most nodes have it, fetched now if it is not in the cache.
 
-    Returns None if no node has the agent. Raises UsageError if no accepted node has it, or none of those asked sends a
-    valid DDL; TransportError if the registry cannot be read and there is none in the cache.
+    For `NAME@VERSION` only nodes with such a version count, unless there are none. Returns None if no node has the
+    agent. Raises UsageError if no accepted node has it, or none of those asked sends a valid DDL; TransportError if the
+    registry cannot be read and there is none in the cache.
     """
+    agent, demand = agent_versions.split(agent)
     entry = cache.entries().get(agent)
     try:
         records = [record for record in fleet.records() if agent in record.agents]
@@ -52,9 +54,10 @@ def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
         raise UsageError(
             f"the DDL of '{agent}' cannot be fetched: {plural(len(records), 'node')} with it, none in ddl_nodes"
         )
-    wanted, candidates = most_common(accepted, agent, str(entry["digest"]) if entry else "")
-    if entry and entry["digest"] == wanted:
-        return cache.path(agent, entry)
+    demanded = [record for record in accepted if demand and agent_versions.satisfies(record.agents[agent], demand)]
+    wanted, candidates = most_common(demanded or accepted, agent, str(entry["digest"]) if entry else "")
+    if kept := cache.kept(agent, wanted):
+        return kept
     return _ask(fleet, cache, agent, wanted, candidates)
 
 

@@ -13,7 +13,7 @@ A second reply of a node is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
@@ -80,13 +80,17 @@ class Outcomes:
         if len(self.rejected) < MAX_REJECTED:
             self.rejected.add(sender)
 
-    def only(self, node: str) -> Outcomes:
-        """Return the outcome of one node."""
-        one = Outcomes([node] if node in self.expected else [], undiscovered=[node] if node in self.silent else [])
-        if node in self.replies:
-            one.record(self.replies[node])
-        one.skip([node] if node in self.skipped else [])
-        return one
+    def only(self, nodes: Collection[str]) -> Outcomes:
+        """Return the outcomes of some nodes."""
+        some = Outcomes(
+            [name for name in nodes if name in self.expected],
+            undiscovered=[name for name in nodes if name in self.silent],
+        )
+        for name in nodes:
+            if name in self.replies:
+                some.record(self.replies[name])
+        some.skip([name for name in nodes if name in self.skipped])
+        return some
 
     def skip(self, nodes: Iterable[str]) -> None:
         """Record nodes that were not sent to."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from collective.filters import ClassTest, FactTest, Filter, leaves, look_up
 from collective.filters.patterns import is_pattern
+from collective.fleet.grouping import values
 from collective.fleet.registry_names import summarized
 from collective.registry import NodeRecord
 from collective.suggestions import suggest
@@ -13,6 +14,8 @@ from collective.suggestions import suggest
 
 def unknown_names(wanted: Filter, records: Sequence[NodeRecord]) -> str:
     """Return the first name of a filter that no record has, with a suggestion: `no node has …`; empty without one.
+
+    Also a value of a fact that no record has, if there is one that was probably meant.
 
     Records that lack facts or classes, because these did not fit into the registry, may have the name.
     """
@@ -40,6 +43,10 @@ def _unknown(wanted: Filter, records: Sequence[NodeRecord]) -> Iterator[str]:
     for agent in wanted.agents:
         if not is_pattern(agent) and all(agent not in record.agents for record in records):
             yield _line("agent", agent, known.agents)
+    for test in (one for one in (*wanted.facts, *tests) if isinstance(one, FactTest) and one.operator == "=="):
+        known_values = {value for record in records for value in values(record.facts, test.fact)}
+        if test.value not in known_values and (hint := suggest(test.value, known_values)):
+            yield f"no node has {test.fact}={test.value}: {hint}"
 
 
 def _line(kind: str, name: str, known: Sequence[str]) -> str:

@@ -45,6 +45,7 @@ from collective.signing import sshsig
 from collective.transport import Transport
 from collective.transport.sqs import SQSTransport
 from collective.version import __version__
+from collective.watch_settings import NO_REGISTRY
 
 if TYPE_CHECKING:
     import boto3
@@ -196,7 +197,7 @@ def _watches(config: NodeConfig, aws: AWS, transport: Transport, server: Server)
     if not config.watches:
         return ()
     if config.registry == "none":
-        raise ConfigError("watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)")
+        raise ConfigError(NO_REGISTRY)
     from collective.node.service.watches import WatchingNode, make_watches  # few nodes watch others
     from collective.registry.followed_table import FollowedTable
 

@@ -19,10 +19,10 @@ from contextlib import suppress
 from types import CodeType
 from typing import Any
 
-from jinja2 import Template, TemplateError
+from jinja2 import Template
 
 from collective.processes import die_with_parent
-from collective.sandbox import TooMuchText, written
+from collective.sandbox import problem, written
 from collective.templates.environment import TemplateFailed, environment
 from collective.templates.keys import KeyMissing
 from collective.templates.rendering import CPU_LIMIT, MEMORY_LIMIT, OUTPUT_LIMIT
@@ -60,14 +60,12 @@ def _render(request: Mapping[str, Any]) -> dict[str, Any]:
         code: CodeType = made.compile(request["source"], name, name)
         template = Template.from_code(made, code, made.globals)
         return {"text": written(template, values, OUTPUT_LIMIT)}
-    except TemplateError as error:
-        return {"error": error.message or str(error), "line": getattr(error, "lineno", None) or _line(error, name)}
     except MemoryError:
         return {"error": f"needs more than {MEMORY_LIMIT // 1024**2} MiB of memory", "line": None}
-    except (TemplateFailed, KeyMissing, TooMuchText) as error:
+    except (TemplateFailed, KeyMissing) as error:
         return {"error": str(error), "line": _line(error, name)}
-    except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
-        return {"error": f"{type(error).__name__}: {error}", "line": _line(error, name)}
+    except Exception as error:
+        return {"error": problem(error), "line": getattr(error, "lineno", None) or _line(error, name)}
 
 
 def _line(error: BaseException, name: str) -> int | None:

@@ -45,7 +45,7 @@ class Destination:
         try:
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise ConfigError(f"{self._dest}: the folder {path.parent} does not exist (create it)") from None
+            raise self._no_folder(path) from None
         except OSError as error:
             raise ConfigError(f"{path.parent}: cannot be opened: {error.strerror}") from None
         try:
@@ -54,6 +54,16 @@ class Destination:
                 yield LockedFile(path, folder, wanted(self._settings, path))
         finally:
             os.close(folder)
+
+    def check(self) -> None:
+        """Raise ConfigError if the file could not be written, as far as that is known beforehand."""
+        path = self._path()
+        if not path.parent.is_dir():
+            raise self._no_folder(path)
+        wanted(self._settings, path)
+
+    def _no_folder(self, path: Path) -> ConfigError:
+        return ConfigError(f"{self._dest}: the folder {path.parent} does not exist (create it)")
 
     def _path(self) -> Path:
         """Return the file to replace: where a link leads. Raises ConfigError if other users can change that."""

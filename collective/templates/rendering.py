@@ -38,6 +38,20 @@ def read_source(path: Path) -> str:
         raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
 
 
+def check_syntax(source: str, path: Path) -> None:
+    """Raise ConfigError, which names `path` and the line, if the template has a syntax error."""
+    from jinja2 import TemplateSyntaxError  # the node checks few templates
+
+    from collective.templates.environment import environment
+
+    try:
+        environment({"members": []}).compile(source, str(path), str(path))
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"{path}:{error.lineno}: {error.message}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply") from None
+
+
 def render(source: str, path: Path, values: Mapping[str, Any]) -> str:
     """Return the rendered text. Raises ConfigError, which names `path` and the line, if the template has an error."""
     request = json.dumps({"source": source, "name": str(path), "values": values})

@@ -82,7 +82,7 @@ class AgentUnderTest:
             result = _run(_job(loaded, described, data, available))
             if result.statuscode:
                 return result
-            return replace(result, data=described.check_output(result.data, complete=not dry_run))
+            return result._replace(data=described.check_output(result.data, complete=not dry_run))
         except RPCError as error:
             return ActionResult(error.statuscode, str(error), error.reason, dict(error.data))
 
@@ -102,7 +102,7 @@ class AgentUnderTest:
         with fake_commands(fakes, only=case.get("only", False)) if fakes is not None else nullcontext() as calls:
             options = {name: case[name] for name in ("settings", "facts", "dry_run") if name in case}
             result = self.request(case["action"], case.get("data", {}), **options)
-        _compare(str(path), case["expected"], vars(result))
+        _compare(str(path), case["expected"], result._asdict())
         if "calls" in case:
             _compare(f"{path}: calls", case["calls"], calls() if calls else [])
 
@@ -127,7 +127,7 @@ def _job(loaded: LoadedAgent, action: Action, data: Mapping[str, Any], supplied:
 
 def _run(job: ActionJob) -> ActionResult:
     with tempfile.TemporaryDirectory(prefix="collective-") as folder:
-        return sent_result(replace(job, folder=f"{folder}/call"))
+        return sent_result(job._replace(folder=f"{folder}/call"))
 
 
 def _compare(where: str, wanted: Any, got: Any) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 from support import failures, footprint
 from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab, own_server
 from support.proxy import Proxy
+from support.warm_process import Warm
 
 # These install packages or manage services of this very machine: one after the other.
 CHANGE_THE_MACHINE = ("test_apt", "test_apt_repository", "test_request", "test_rpm", "test_service")
@@ -80,6 +82,30 @@ def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
         yield layout
 
 
+@pytest.fixture
+def of_ten(ten: Layout) -> dict[str, str]:
+    """The environment that points at the lab of ten nodes, as its operator, whose rollouts are shared."""
+    return {**clean_environment(), **ten.environment()}
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Path]:
+    """A short path for the socket."""
+    folder = Path(tempfile.mkdtemp(prefix="warm", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def warm(lab: Layout, runtime: Path) -> Iterator[Warm]:
+    """A warm process of this user."""
+    found = Warm({**clean_environment(), **lab.environment(), "XDG_RUNTIME_DIR": str(runtime)})
+    started = found.crpc("warm", "start")
+    assert started.returncode == 0, started.stderr
+    yield found
+    found.crpc("warm", "stop")
+
+
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
     """A server for tests that look into queues; yields its URL."""
@@ -136,9 +162,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         Path(path).write_text(json.dumps(failures.results(terminalreporter.getreports("passed"))))
     found = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
     figures, measured = ([text for kind, text in found if kind == selected] for selected in (FIGURE, MEASURED))
-    if measured:
+    if figures or measured:
         terminalreporter.section("measured")
-        terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *measured]))
+        table = ["", footprint.HEADER, *measured] if measured else []
+        terminalreporter.write_line("\n".join([*figures, *table]))
 
 
 @pytest.fixture

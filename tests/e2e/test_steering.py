@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.crpc_process import BIN, Crpc, clean_environment, make_crpc
+from support.crpc_process import BIN, Crpc, make_crpc
 from support.rollouts import lines, listed, printed
 from support.waiting import wait_until
 
@@ -21,19 +21,13 @@ NODES = [f"node{number:02}.lab" for number in range(1, 11)]
 
 
 @pytest.fixture
-def alice(ten: Layout) -> dict[str, str]:
-    """The environment of the operator of the lab, whose rollouts are shared."""
-    return {**clean_environment(), **ten.environment()}
+def environment(of_ten: dict[str, str]) -> dict[str, str]:
+    """Let `crpc` use the lab of ten nodes."""
+    return of_ten
 
 
 @pytest.fixture
-def crpc(alice: dict[str, str]) -> Crpc:
-    """Run crpc as the operator of the lab."""
-    return make_crpc(alice)
-
-
-@pytest.fixture
-def bob(ten: Layout, alice: dict[str, str], tmp_path: Path) -> Callable[..., Crpc]:
+def bob(ten: Layout, of_ten: dict[str, str], tmp_path: Path) -> Callable[..., Crpc]:
     """Make another caller: a home folder and a key of its own; with `trusted`, nodes and runs accept the key."""
 
     def make(name: str = "bob@other", *, trusted: bool) -> Crpc:
@@ -41,13 +35,13 @@ def bob(ten: Layout, alice: dict[str, str], tmp_path: Path) -> Callable[..., Crp
         home.mkdir()
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / "id"], check=True)
         if trusted:
-            trust(ten, crpc_of(alice), name, home / "id.pub")
+            trust(ten, crpc_of(of_ten), name, home / "id.pub")
         config = yaml.safe_load((ten.folder / "client.yaml").read_text())
         config |= {"caller": name, "key": "id", "state": "state", "runs": "shared"}
         config["allowed_signers"] = str(ten.folder / "allowed_signers")
         config["ddls"] = [str(ten.folder / "ddl")]
         (home / "client.yaml").write_text(yaml.safe_dump(config))
-        return make_crpc({**alice, "HOME": str(home), "COLLECTIVE_CONFIG": str(home)})
+        return make_crpc({**of_ten, "HOME": str(home), "COLLECTIVE_CONFIG": str(home)})
 
     return make
 
@@ -94,14 +88,14 @@ class Caller:
 
 
 def test_another_caller_finishes_the_rest_and_only_the_rest(
-    alice: dict[str, str], crpc: Crpc, bob: Callable[..., Crpc], tmp_path: Path
+    of_ten: dict[str, str], crpc: Crpc, bob: Callable[..., Crpc], tmp_path: Path
 ) -> None:
     """Alice is killed in the middle of wave 2; Bob, with another home and key, takes the run: each action runs once.
 
     A caller without a trusted key is refused, and of two callers that take it at once one wins.
     """
     other, stranger = bob(trusted=True), bob("eve@other", trusted=False)
-    shared = {**alice, "COLLECTIVE_CONFIG": str(shared_config(alice, tmp_path))}
+    shared = {**of_ten, "COLLECTIVE_CONFIG": str(shared_config(of_ten, tmp_path))}
     with Caller(shared, tmp_path / "ran", 3.0, "--waves", "2,4,rest") as caller:
         wait_until(lambda: caller.begun >= 4, 60)
         caller.process.send_signal(signal.SIGKILL)
@@ -120,7 +114,7 @@ def test_another_caller_finishes_the_rest_and_only_the_rest(
     takers = [
         subprocess.Popen(
             [BIN / "crpc", "run", "take", run, "-o", "json"],
-            env={**alice, "HOME": str(tmp_path / "bob@other"), "COLLECTIVE_CONFIG": str(tmp_path / "bob@other")},
+            env={**of_ten, "HOME": str(tmp_path / "bob@other"), "COLLECTIVE_CONFIG": str(tmp_path / "bob@other")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -138,9 +132,9 @@ def test_another_caller_finishes_the_rest_and_only_the_rest(
     assert listed(crpc)[0]["state"] == "complete"
 
 
-def shared_config(alice: dict[str, str], folder: Path) -> Path:
+def shared_config(of_ten: dict[str, str], folder: Path) -> Path:
     """Return a configuration of the operator of the lab whose rollouts are shared."""
-    lab = Path(alice["COLLECTIVE_CONFIG"])
+    lab = Path(of_ten["COLLECTIVE_CONFIG"])
     config = yaml.safe_load((lab / "client.yaml").read_text())
     paths = {"key": "key", "allowed_signers": "allowed_signers", "state": "state"}
     config |= {name: str(lab / value) for name, value in paths.items()}
@@ -152,10 +146,10 @@ def shared_config(alice: dict[str, str], folder: Path) -> Path:
 
 @pytest.mark.parametrize("shared", [False, True], ids=["on this machine", "shared"])
 def test_a_rollout_is_paused_and_resumed_from_another_terminal(
-    alice: dict[str, str], tmp_path: Path, shared: bool
+    of_ten: dict[str, str], tmp_path: Path, shared: bool
 ) -> None:
     """While it is paused, working nodes end and no further node begins; `stop` ends it with exit code 4."""
-    environment = {**alice, "COLLECTIVE_CONFIG": str(shared_config(alice, tmp_path))} if shared else alice
+    environment = {**of_ten, "COLLECTIVE_CONFIG": str(shared_config(of_ten, tmp_path))} if shared else of_ten
     crpc = make_crpc(environment)
     with Caller(environment, tmp_path / "ran", 0.1, "--waves", "1", "--wave-pause", "2") as caller:
         wait_until(lambda: caller.begun >= 2, 60)

@@ -1,4 +1,4 @@
-"""With a warm process, `crpc` does exactly what it does without one: on terminals, in pipes, with signals."""
+"""With a warm process, `crpc` does exactly what it does without one: in pipes, with signals, after changes."""
 
 from __future__ import annotations
 
@@ -9,196 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.crpc_process import BIN, Completed, clean_environment, make_crpc
-from support.terminal import TmuxTerminal
+from support.crpc_process import BIN, Completed, make_crpc
 from support.waiting import wait_until
-
-from collective.lab.layout import Layout
+from support.warm_process import Warm
 
 CALLS = int(os.environ.get("WARM_CALLS", "40"))
-MODES = ("cold", "warm")
-
-
-class Warm:
-    """A warm process for the tests of this file."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-        self.crpc = make_crpc(environment)
-        self.cold = make_crpc({**environment, "COLLECTIVE_WARM": "no"})
-
-    def state(self) -> dict[str, int]:
-        """Return its state."""
-        found: dict[str, int] = json.loads(self.crpc("warm", "status", "--json").stdout)
-        logs = Path(self.environment["XDG_RUNTIME_DIR"]).glob("collective-warm/*.log")
-        assert found["running"], "".join(log.read_text() for log in logs)
-        return found
-
-    def served(self) -> int:
-        """Return the number of calls that it has run."""
-        return self.state()["calls"]
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Path]:
-    """A short path for the socket."""
-    folder = Path(tempfile.mkdtemp(prefix="warm", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def warm(lab: Layout, runtime: Path) -> Iterator[Warm]:
-    """A warm process of this user."""
-    found = Warm({**clean_environment(), **lab.environment(), "XDG_RUNTIME_DIR": str(runtime)})
-    started = found.crpc("warm", "start")
-    assert started.returncode == 0, started.stderr
-    yield found
-    found.crpc("warm", "stop")
-
-
-@pytest.fixture(params=MODES)
-def terminal(warm: Warm, needs: Callable[[str, str], None], request: pytest.FixtureRequest) -> Iterator[TmuxTerminal]:
-    """A terminal in which crpc uses the lab, and the warm process or not."""
-    needs("tmux", "tmux")
-    more = {"PATH": f"{BIN}:{os.environ['PATH']}", **({"COLLECTIVE_WARM": "no"} if request.param == "cold" else {})}
-    before = warm.served()
-    terminal = TmuxTerminal({**warm.environment, **more})
-    yield terminal
-    terminal.close()
-    wait_until(lambda: warm.state()["active"] == 0, 30)
-    assert (warm.served() > before) == (request.param == "warm")
-
-
-def shows(terminal: TmuxTerminal, text: str) -> None:
-    """Wait until the terminal shows a text."""
-    wait_until(lambda: text in terminal.screen(), 40, terminal.screen)
-
-
-def test_ctrl_c_asks_whether_to_cancel_and_ends_with_4(terminal: TmuxTerminal) -> None:
-    """Ctrl-C interrupts the call; its exit code is that of an interrupted call."""
-    terminal.type("crpc shell run 'sleep 20' --yes; echo ended with $?")
-    shows(terminal, "0 / 5")
-    terminal.keys("", "C-c")
-    shows(terminal, "cancel the work on 5 nodes?")
-    terminal.type("y")
-    shows(terminal, "ended with 4")
-
-
-def test_ctrl_z_stops_and_fg_continues(terminal: TmuxTerminal) -> None:
-    """Ctrl-Z stops the call as a job of the shell; nothing is drawn until fg."""
-    terminal.type("crpc shell run 'sleep 2' --yes")
-    shows(terminal, "0 / 5")
-    terminal.keys("", "C-z")
-    shows(terminal, "Stopped")
-    terminal.type("echo code $?; jobs")
-    shows(terminal, "code 148")
-    stopped = terminal.screen()
-    terminal.type("fg; echo ended with $?")
-    shows(terminal, "ended with 0")
-    assert "5 / 5" not in stopped
-    assert "5 / 5" in terminal.screen()
-
-
-def test_the_live_view_has_its_own_screen_and_follows_the_size(terminal: TmuxTerminal) -> None:
-    """`--live` draws on the alternate screen, adapts to a new size, survives Ctrl-Z, and leaves that screen."""
-    terminal.type("crpc shell run 'sleep 4' --yes --live")
-    wait_until(lambda: terminal.format("#{alternate_on}") == "1" and "shell run" in terminal.screen(), 40)
-    terminal.resize(60, 20)
-    wait_until(lambda: max(map(len, terminal.screen().splitlines())) <= 60 and "shell run" in terminal.screen(), 20)
-    terminal.keys("", "C-z")
-    wait_until(lambda: terminal.format("#{alternate_on}") == "0", 20)
-    shows(terminal, "Stopped")
-    terminal.type("fg")
-    wait_until(lambda: terminal.format("#{alternate_on}") == "1", 20)
-    wait_until(lambda: terminal.format("#{alternate_on}") == "0", 40)
-    shows(terminal, "Finished processing 5 / 5 hosts")
-
-
-def test_questions_are_asked_on_the_terminal(terminal: TmuxTerminal) -> None:
-    """A confirmation is asked also when the output goes elsewhere; without a yes nothing is sent."""
-    terminal.type("crpc shell run true >/tmp/null.$$; echo ended with $?; rm /tmp/null.$$")
-    shows(terminal, "[y/N]")
-    terminal.type("n")
-    shows(terminal, "ended with 4")
-
-
-def test_a_passphrase_is_asked_without_echo(terminal: TmuxTerminal, tmp_path: Path) -> None:
-    """The passphrase of a key is read from the terminal and not shown."""
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret words", "-f", key], check=True)
-    folder = os.environ.get("PYTEST_CURRENT_TEST", "") and tmp_path / "config"
-    Path(folder).mkdir()
-    terminal.type(
-        f"cp $COLLECTIVE_CONFIG/client.yaml {folder}; sed -i 's,^key:.*,key: {key},' {folder}/client.yaml; clear"
-    )
-    terminal.type(f"crpc rpcutil ping --config {folder}/client.yaml -t 3; echo ended with $?")
-    shows(terminal, f"Passphrase of {key}:")
-    terminal.type("secret words")
-    wait_until(lambda: re.search(r"ended with \d+", terminal.screen()) is not None, 40, terminal.screen)
-    assert "secret words" not in terminal.screen()
-    assert "no response" in " ".join(terminal.screen().split()).lower() or "denied" in terminal.screen().lower()
-
-
-def test_a_job_in_the_background_runs_in_the_usual_way(warm: Warm, needs: Callable[[str, str], None]) -> None:
-    """`crpc … &` could read the shell's terminal from the warm process, so it does not run there."""
-    needs("tmux", "tmux")
-    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}"})
-    try:
-        before = warm.served()
-        terminal.type("crpc rpcutil ping & wait; echo ended with $?")
-        shows(terminal, "ended with 0")
-        assert warm.served() == before
-        assert "ended with 0" in terminal.run("crpc rpcutil ping")
-        assert warm.served() == before + 1
-    finally:
-        terminal.close()
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_closed_terminal_ends_a_call_with_its_results(
-    warm: Warm, needs: Callable[[str, str], None], tmp_path: Path, mode: str
-) -> None:
-    """When the terminal is closed, the call ends as after Ctrl-C, and writes the results that it has."""
-    needs("tmux", "tmux")
-    more = {"COLLECTIVE_WARM": "no"} if mode == "cold" else {}
-    before = warm.served()
-    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more})
-    try:
-        terminal.type(f"crpc shell run 'sleep 20' --yes --json >{tmp_path / 'results'}")
-        shows(terminal, "0 / 5")
-        assert warm.served() == before + (mode == "warm")
-    finally:
-        terminal.close()
-    wait_until(lambda: (tmp_path / "results").stat().st_size > 0, 15)
-    wait_until(lambda: warm.state()["active"] == 0, 15)
-    assert len(json.loads((tmp_path / "results").read_text())["silent"]) == 5
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_nohup_keeps_a_call_when_its_terminal_is_closed(
-    warm: Warm, needs: Callable[[str, str], None], tmp_path: Path, mode: str
-) -> None:
-    """`nohup crpc …` goes on without a terminal, and gets all replies."""
-    needs("tmux", "tmux")
-    more = {"COLLECTIVE_WARM": "no"} if mode == "cold" else {}
-    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more})
-    try:
-        line = (
-            f"nohup crpc shell run 'touch {tmp_path}/begun; sleep 4' --yes --json --output-file={tmp_path / 'results'}"
-        )
-        terminal.type(line)
-        wait_until((tmp_path / "begun").exists, 30, terminal.screen)
-    finally:
-        terminal.close()
-    wait_until((tmp_path / "results").exists, 30)
-    document = json.loads((tmp_path / "results").read_text())
-    assert (len(document["replies"]), document["silent"]) == (5, [])
 
 
 LINES = [

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from support.crpc_process import Crpc, clean_environment, make_crpc, on_a_terminal
+from support.crpc_process import Crpc, on_a_terminal
 from support.json_documents import check_document
 from support.receivers import mail_server, webhook
 from support.rollouts import document
@@ -23,15 +23,9 @@ SPAN = "command=date +%s.%N; sleep 0.4; date +%s.%N"
 
 
 @pytest.fixture
-def around(ten: Layout) -> dict[str, str]:
-    """The environment that points at that lab."""
-    return {**clean_environment(), **ten.environment()}
-
-
-@pytest.fixture
-def crpc(around: dict[str, str]) -> Crpc:
-    """Run crpc against that lab."""
-    return make_crpc(around)
+def environment(of_ten: dict[str, str]) -> dict[str, str]:
+    """Let `crpc` use the lab of ten nodes."""
+    return of_ten
 
 
 def spans(results: dict[str, Any]) -> dict[str, tuple[float, float]]:
@@ -100,12 +94,12 @@ def test_hooks_run_around_each_node(crpc: Crpc, tmp_path: Path) -> None:
 # -- gates
 
 
-def test_an_alarm_is_a_gate(crpc: Crpc, around: dict[str, str]) -> None:
+def test_an_alarm_is_a_gate(crpc: Crpc, environment: dict[str, str]) -> None:
     """An alarm in the state OK lets the next wave begin; ALARM, no data and no such alarm stop the rollout."""
     client = boto3.client(
         "cloudwatch",
-        endpoint_url=around["AWS_ENDPOINT_URL"],
-        region_name=around["AWS_DEFAULT_REGION"],
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_DEFAULT_REGION"],
         aws_access_key_id="lab",
         aws_secret_access_key="lab",
     )
@@ -128,15 +122,15 @@ def test_an_alarm_is_a_gate(crpc: Crpc, around: dict[str, str]) -> None:
     assert document(crpc, *call, "alarm:absent")["stopped"] == "gate 'alarm:absent': the alarm does not exist"
 
 
-def test_a_person_is_a_gate(around: dict[str, str], crpc: Crpc) -> None:
+def test_a_person_is_a_gate(environment: dict[str, str], crpc: Crpc) -> None:
     """On a terminal the question names the wave; a no stops, and so does a missing terminal."""
     call = ("rpcutil", "ping", "--limit", "2", "--waves", "1", "--gate", "ask")
-    code, shown = on_a_terminal(around, "y\n", *call)
+    code, shown = on_a_terminal(environment, "y\n", *call)
     assert (code, "wave 1 of 2 has ended (1 OK, 0 failed, 0 silent); continue with the next of 1 node?" in shown) == (
         0,
         True,
     ), shown
-    assert on_a_terminal(around, "n\n", *call)[0] == 4
+    assert on_a_terminal(environment, "n\n", *call)[0] == 4
     assert document(crpc, *call)["stopped"] == "gate 'ask': standard input is not a terminal to ask on"
 
 
@@ -208,11 +202,11 @@ def test_a_run_notifies_people(crpc: Crpc, tmp_path: Path) -> None:
     assert unreachable["stderr"] == f"crpc: notification 'json://********': {problem}\n"
 
 
-def test_people_learn_that_a_run_waits(around: dict[str, str], crpc: Crpc, tmp_path: Path) -> None:
+def test_people_learn_that_a_run_waits(environment: dict[str, str], crpc: Crpc, tmp_path: Path) -> None:
     """A question and a pause are reported while the run waits; each is in the configuration of the caller."""
     with webhook() as page:
         asking = ("rpcutil", "ping", "--waves", "1,rest", "--gate", "ask", "--notify", page.url)
-        code, _ = on_a_terminal(around, "y\n", *asking)
+        code, _ = on_a_terminal(environment, "y\n", *asking)
         assert (code, page.next()["title"].endswith(": waiting"), page.next()["title"].endswith(": OK")) == (
             0,
             True,

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+from collective.node.plugins import agents
+from collective.node.plugins.agents import LoadedAgents
+from support.node_server import described
+
+TEXT = {"type": "string"}
 
 # As in the documentation of py-mco-agent: a class with actions, and `dispatch`.
 PARROT = """#!python
@@ -61,3 +69,22 @@ def write_program(path: Path, text: str, mode: int = 0o755) -> None:
     path.unlink(missing_ok=True)
     path.write_text(text)
     path.chmod(mode)
+
+
+def ddl(name: str, *actions: str, inputs: dict[str, Any] | None = None, **more: Any) -> str:
+    """Return the DDL of an agent whose actions all have the output `text`."""
+    body = described(inputs or {}, {"text": TEXT}, timeout=5, **more)
+    metadata = {"name": name, "description": "For the test", "version": "1"}
+    return json.dumps({"metadata": metadata, "actions": dict.fromkeys(actions or ["go"], body)})
+
+
+def load(folder: Path) -> LoadedAgents:
+    """Load the agents of a folder."""
+    return agents.load([folder], [folder], folder / "settings")
+
+
+def make_folder(parent: Path) -> Path:
+    """Return a new folder of code, DDLs and settings."""
+    folder = parent / "plugins"
+    (folder / "data").mkdir(parents=True)
+    return folder

@@ -24,7 +24,7 @@ from collective.nodesets import fold
 from collective.registry import NodeRecord, Nodes
 from collective.registry.encoding import omission
 from collective.signing.keys import PublicKey
-from collective.text import plural
+from collective.text import plural, signed
 from collective.transport.sqs import SQSTransport
 
 _TIMEOUTS = Timeouts(connect=3, read=5, attempts=1)
@@ -74,7 +74,7 @@ def delete_replies(state: Path, config: ClientConfig) -> list[Finding]:
 
 def clock(skew: float) -> Check[None]:
     """Check this machine's clock, which is `skew` seconds ahead of the servers' clock."""
-    text = f"{skew:+.1f} s off, {MAX_SKEW:.0f} s are allowed"
+    text = f"{signed(skew)} s off, {MAX_SKEW:.0f} s are allowed"
     if abs(skew) > MAX_SKEW:
         raise ConfigError(f"this machine's clock is {text} (synchronize it with NTP)")
     yield Finding("clock", text, warning=abs(skew) > MAX_SKEW / 10)

@@ -27,8 +27,7 @@ START_LIMIT = 5.0  # seconds
 BEGIN_LIMIT = 20.0  # seconds: a fork server imports modules first, which takes long on a busy machine
 IDLE_LIMIT = 300.0  # seconds
 _MAIN = "from collective.node.actions.fork_server_main import main"  # the agent `process` looks for it
-_FIRST = "import sys; sys.path[:] = {path!r}; import collective.node.actions.light_dataclasses"
-_CODE = f"{_FIRST}; {_MAIN}; main({{orders}}, {{idle_limit!r}})"
+_CODE = f"import sys; sys.path[:] = {{path!r}}; {_MAIN}; main({{orders}}, {{idle_limit!r}})"
 
 
 class StartedMonitor:

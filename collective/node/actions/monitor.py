@@ -18,7 +18,6 @@ import selectors
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from collective.node.actions.cgroup import Group
@@ -53,7 +52,7 @@ def monitor_action(connection: Channel, job: ActionJob, limit: TimeLimit, group:
     result_pipe, worker_pipe = os.pipe()
     log = OutputLog(job.secrets)
     if job.program:
-        job = replace(job, folder=_new_folder())
+        job = job._replace(folder=_new_folder())
     monitor = os.getpid()
     try:
         worker = os.fork()

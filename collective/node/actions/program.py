@@ -19,7 +19,6 @@ import os
 import pwd
 import stat
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ def _run(program: Path, folder: Path, call: ProgramCall, job: ActionJob) -> Comp
         variables["CHORIA_EXTERNAL_PROTOCOL"] = _REQUEST
     streams = {"stdout": _LoggedStream(), "stderr": _LoggedStream()}
     done = run(command, cwd=folder, env=variables, user=_own_user(), keep=0, store=streams.__getitem__)
-    return replace(done, stderr=streams["stderr"].end.decode(errors="replace"))
+    return done._replace(stderr=streams["stderr"].end.decode(errors="replace"))
 
 
 def _write_files(

@@ -16,7 +16,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from collective import bounded_json
 from collective.errors import MessageError
@@ -67,7 +67,7 @@ class Runner:
 
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""
-        job = replace(job, token=job.token or secrets.token_hex(16))
+        job = job._replace(token=job.token or secrets.token_hex(16))
         run = _Run(job.token)
         with self._lock:
             if cancelled := self._expected.pop(job.token, ""):

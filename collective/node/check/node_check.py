@@ -17,7 +17,7 @@ from collective.config import NodeConfig
 from collective.errors import AccessDenied, CollectiveError, TransportError
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
 from collective.node import assembly, trust
-from collective.node.check import aws_probe, permissions, trusted_paths
+from collective.node.check import aws_probe, permissions, trusted_paths, watch_check
 from collective.node.facts import Facts, sources
 from collective.node.facts.sources import Source
 from collective.node.plugins.plugin_set import Plugins
@@ -47,6 +47,7 @@ def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) 
     plugins = assembly.load_plugins(config)
     local = [
         *_configuration(config, plugins),
+        *watch_check.problems(config),
         *trusted_paths.problems(config, path),
         *permissions.problems((), _paths_written(config), os.geteuid()),
     ]

@@ -55,7 +55,7 @@ def full_name() -> Mapping[str, Any]:
 def _operating_system() -> dict[str, str]:
     try:
         release = platform.freedesktop_os_release()
-    except OSError:
+    except (OSError, UnicodeDecodeError):  # none, or one that is not in UTF-8
         release = {}
     name = release.get("ID", "unknown")
     names = [name, *release.get("ID_LIKE", "").split()]

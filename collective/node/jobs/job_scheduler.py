@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from collective.errors import Failed, InvalidInput, MessageError, RPCError
@@ -216,13 +216,13 @@ class JobScheduler:
             result = self._parts.caller.call(admitted, action.timeout)
             if not result.statuscode:
                 complete = not admitted.request.dry_run
-                result = replace(result, data=action.check_output(result.data, complete=complete))
+                result = result._replace(data=action.check_output(result.data, complete=complete))
         except RPCError as error:
             return ActionResult(error.statuscode, str(error), error.reason, error.data)
         except Exception as error:
             log.exception("node.internal_error", extra={"agent": admitted.agent.name, "action": action.name})
             return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
-        return result if isinstance(result.data, dict) else replace(result, data={})
+        return result if isinstance(result.data, dict) else result._replace(data={})
 
     def _conclude(self, job: StoredJob, state: str, result: ActionResult, before: str = SCHEDULED) -> None:
         if self._store.end(job.id, state, result, self._parts.now(), before=[before]):

@@ -142,7 +142,7 @@ class JobStore:
 
     def end(self, job_id: str, state: str, result: ActionResult, now: float, *, before: Sequence[str]) -> bool:
         """Store how a job that is in one of the states `before` has ended; return whether it was."""
-        kept = json.dumps(vars(result), ensure_ascii=False)
+        kept = json.dumps(result._asdict(), ensure_ascii=False)
         if len(kept) > LARGEST_KEPT:
             text = f"the result has {len(kept)} bytes, more than the limit of {LARGEST_KEPT} bytes"
             kept = json.dumps({"statuscode": 5, "statusmsg": text, "reason": "crashed", "data": {}})

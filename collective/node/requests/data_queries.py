@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from collective import data_ddl
@@ -61,7 +60,7 @@ class DataQueries:
         if program := function.program:
             members = {"agent": data_ddl.AGENT, "callerid": caller}
             call = ProgramCall(program.convention, program.file, members, function.settings, self._facts.current)
-            job = replace(job, program=call)
+            job = job._replace(program=call)
         result = self._runner.run(job, timeout)
         if result.statuscode:
             error = _ERRORS.get(result.statuscode, Failed)

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Protocol
 
 from collective.errors import RPCError
@@ -139,7 +138,7 @@ class RequestExecutor:
         if result is None:
             return
         if not isinstance(result.data, dict):
-            result = replace(result, data={})
+            result = result._replace(data={})
         elapsed = time.monotonic() - started
         self._count(admitted, result, elapsed)
         self._replies.conclude(admitted.context, result, elapsed)
@@ -175,7 +174,7 @@ class RequestExecutor:
         # A dry run has no outputs that only a real run produces, such as an exit code.
         data = admitted.action.check_output(result.data, complete=not admitted.request.dry_run)
         self._report_undeclared(admitted, data)
-        return replace(result, data=data)
+        return result._replace(data=data)
 
     def _report_undeclared(self, admitted: AdmittedRequest, data: Mapping[str, Any]) -> None:
         """Log outputs that the DDL does not have: the reply contains them, but no caller knows what they are."""

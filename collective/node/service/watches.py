@@ -128,20 +128,20 @@ def make_watches(watches: Mapping[str, Mapping[str, Any]], node: WatchingNode, s
     except OSError as error:
         raise ConfigError(f"watches: the folder {folder} cannot be created: {error.strerror}") from None
     read = [read_watch(name, value, f"watches.{name}") for name, value in watches.items()]
-    watches = []
+    made: list[NodeWatch] = []
     with ExitStack() as opened:  # all files are closed unless every watch can be made
         for one in read:
             store = opened.enter_context(closing(StateFile(folder / f"{one.name}.sqlite", node.collective)))
-            watches.append(NodeWatch(one, node, store))
+            made.append(NodeWatch(one, node, store))
         opened.pop_all()
-    return watches
+    return made
 
 
 def _delivery(
     settings: WatchSettings, watcher: Watcher, store: StateFile, me: Callable[[], Self]
 ) -> EventDelivery | TemplateDelivery:
     """Return what is done with the events of a watch: a command, or a template."""
-    identity = _identity(settings)
+    identity = account(settings)
     if settings.template is None:
         command = Command(settings.command, settings.form, settings.timeout, identity)
         return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
@@ -159,8 +159,8 @@ def _self(node: WatchingNode) -> Self:
     return Self(node.identity, node.facts())
 
 
-def _identity(settings: WatchSettings) -> dict[str, Any]:
-    """Return the arguments of Popen for the user of a watch."""
+def account(settings: WatchSettings) -> dict[str, Any]:
+    """Return the arguments of Popen for the user of a watch. Raises ConfigError."""
     try:
         return as_user(settings.user)
     except RPCError as error:
