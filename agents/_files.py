@@ -101,11 +101,25 @@ class Place:
             descriptor = os.open(self.name, _READ, dir_fd=self.folder)
         except OSError as error:
             raise Aborted(f"{self.path}: {error.strerror}") from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if problem := self._problem(os.fstat(descriptor)):
             os.close(descriptor)
-            raise Aborted(f"{self.path}: not a regular file")
+            raise Aborted(f"{self.path}: {problem}")
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
             yield file
+
+    def _problem(self, found: os.stat_result) -> str:
+        """Return why an open file must not be read; an empty string if it may be.
+
+        Where Linux does not forbid it (fs.protected_hardlinks), a user can make a hard link to a file that only root
+        can read, which looks like any other file.
+        """
+        if not stat.S_ISREG(found.st_mode):
+            return "not a regular file"
+        folder = os.fstat(self.folder)
+        is_shared = folder.st_uid not in (0, os.geteuid()) or folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if found.st_nlink > 1 and found.st_uid != folder.st_uid and is_shared:
+            return "it has several names (hard links), in a folder that other users can change"
+        return ""
 
     def replace(self, write: Write, owner: Owner) -> None:
         """Write a new file and rename it to this name: there is always either the whole old or the whole new file."""

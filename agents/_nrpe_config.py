@@ -151,7 +151,8 @@ def _read_file(path: Path, found: NrpeConfig) -> None:
     if real in found.real_paths:
         return
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        # A check is run with the bytes of its line, also if they are those of Latin-1 (PEP 383).
+        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
     except FileNotFoundError:
         _note(found, f"{path}: does not exist, but is included")
         return
@@ -173,19 +174,39 @@ def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
     elif not equals or not value:
         _note(found, f"{where}: '{key[:100]}' has no value (the line has no effect)")
     elif check:
-        found.checks[check[1]] = value
+        _add_check(found, where, check[1], value)
     elif key == "include_dir":
-        _read_folder(path.parent / value, found)
+        _read_folder(path.parent / _readable(value), found)
     elif key in _INCLUDES:
-        _read_file(path.parent / value, found)
+        _read_file(path.parent / _readable(value), found)
     elif key in _SETTINGS:
-        try:
-            _SETTINGS[key](found, value)
-        except (ValueError, OverflowError):
-            shown = escape_controls(value[:100])
-            raise Aborted(f"{where}: {key}: invalid value '{shown}' (no check is run)") from None
+        _set(found, where, key, _readable(value))
     elif key not in _WITHOUT_EFFECT:
         _note(found, f"{where}: unknown option '{key[:100]}' ({_hint(key, found)})")
+
+
+def _add_check(found: NrpeConfig, where: str, name: str, line: str) -> None:
+    if name != _readable(name):
+        _note(found, f"{where}: the name of the check is not UTF-8 (the line has no effect)")
+    else:
+        found.checks[name] = line
+
+
+def _readable(text: str) -> str:
+    """Return text with U+FFFD for bytes that are not UTF-8."""
+    return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
+
+
+def _set(found: NrpeConfig, where: str, key: str, value: str) -> None:
+    """Apply a setting; NRPE reads a number with atoi(3), which ignores what follows it."""
+    if key in _NUMBERS and (number := re.match(r"[+-]?[0-9]+", value)) and number[0] != value:
+        _note(found, f"{where}: {key}: '{value[:100]}' is read as {number[0][:100]}, as NRPE does (delete the rest)")
+        value = number[0]
+    try:
+        _SETTINGS[key](found, value)
+    except (ValueError, OverflowError):
+        shown = escape_controls(value[:100])
+        raise Aborted(f"{where}: {key}: invalid value '{shown}' (no check is run)") from None
 
 
 def _hint(key: str, found: NrpeConfig) -> str:
@@ -274,3 +295,4 @@ _SETTINGS: dict[str, Callable[[NrpeConfig, str], None]] = {
     "keep_env_vars": _set_variables,
     "max_commands": _set_max_commands,
 }
+_NUMBERS = ("command_timeout", "dont_blame_nrpe", "max_commands")

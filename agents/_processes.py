@@ -19,6 +19,7 @@ _PROC = Path("/proc")
 _LONGEST = 500  # characters of a command line in a reply
 # In its command line, and in those of its children.
 _FORK_SERVER = "from collective.node.actions.fork_server_main import main"
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags of a process, include/linux/sched.h
 _STAT_FIELDS = 22  # after the name, up to the resident memory
 
 
@@ -38,6 +39,11 @@ class RunningProcess:
     started: float
     born: int
     protected: bool = False  # one of the daemon's processes, which gets no signal
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is a zombie: it has ended, and only its parent can remove it."""
+        return self.state == "Z"
 
     def to_data(self) -> dict[str, object]:
         """Return the process as a reply has it."""
@@ -78,12 +84,15 @@ def read(pid: int) -> RunningProcess | None:
     fields = rest.split()
     if len(fields) < _STAT_FIELDS:
         return None
-    born = int(fields[19])
+    born, name = int(fields[19]), head.partition("(")[2]
+    command = " ".join(arguments.decode(errors="replace").rstrip("\0").split("\0"))
+    if not command and not int(fields[6]) & _KERNEL_THREAD:
+        command = f"[{name}]"  # as ps(1) shows it: it has ended, or has overwritten its arguments
     return RunningProcess(
         pid=pid,
         ppid=int(fields[1]),
-        name=head.partition("(")[2],
-        command=" ".join(arguments.decode(errors="replace").rstrip("\0").split("\0")),
+        name=name,
+        command=command,
         state=fields[0],
         user=_user(owner),
         cpu=(int(fields[11]) + int(fields[12])) / _TICKS,

@@ -16,6 +16,8 @@ _VERBS = {"install": "install", "update": "update", "uninstall": "remove", "purg
 _QUERY = r"%{INSTALLTIME}\t%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\t%{NAME}\n"
 _CONTINUED = re.compile(r"^([ \t]*\S+)[ \t]*\n[ \t]+(\S+[ \t]+\S+[ \t]*)$", re.MULTILINE)  # name; version, repo
 _NO_MATCH = re.compile(r"No matching packages", re.IGNORECASE)  # dnf and yum; dnf5 writes it in lower case
+_AVAILABLE = re.compile(r"^Available packages", re.IGNORECASE | re.MULTILINE)  # headings; dnf5 has a small p
+_OBSOLETING = re.compile(r"^Obsoleting packages", re.IGNORECASE | re.MULTILINE)
 _NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)  # not printed with -q
 _DECLINED = re.compile(r"^(?:Operation aborted|Exiting on user [cC]ommand)", re.MULTILINE)  # dnf, yum
 _UPDATES_AVAILABLE = 100  # exit code of `check-update`
@@ -84,7 +86,7 @@ class Yum:
         done = self._run(["-q", "list", "--showduplicates", "--", package], deadline)
         if done.exitcode != 0 and not _NO_MATCH.search(done.stdout + done.stderr):
             raise self._failure("list", done)
-        rows = parse_updates(done.stdout.partition("Available Packages")[2])
+        rows = parse_updates("".join(_AVAILABLE.split(done.stdout, maxsplit=1)[1:]))
         return [{"version": row["version"], "repo": row["repo"]} for row in reversed(rows)]
 
     def _run(self, arguments: list[str], deadline: float) -> Completed:
@@ -156,11 +158,11 @@ def parse_updates(text: str) -> list[dict[str, str]]:
 
     yum continues a row that is longer than 80 columns on the next line, which begins with a space.
     """
-    listed = _CONTINUED.sub(r"\1 \2", text.partition("Obsoleting Packages")[0])
+    listed = _CONTINUED.sub(r"\1 \2", _OBSOLETING.split(text, maxsplit=1)[0])
     rows = [line.split() for line in listed.splitlines()]
     return [
         {
-            "package": re.sub(r"\.(?:noarch|x86_64|aarch64|i686|ppc64le|s390x)$", "", row[0]),
+            "package": row[0].rpartition(".")[0] or row[0],
             "version": row[1],
             "repo": row[2],
         }

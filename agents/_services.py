@@ -22,10 +22,10 @@ _STARTS_AT_BOOT = (
     "enabled",
     "enabled-runtime",
     "alias",
-    "generated",
     "static",
     "indirect",
 )  # systemctl(1) is-enabled
+_CHANGING = ("activating", "deactivating", "reloading", "refreshing", "maintenance")  # systemctl --state=help
 _LOG_LINES = "10"
 
 
@@ -61,6 +61,7 @@ class Systemd:
     _STATUS = {  # noqa: RUF012 - never modified
         "active": "running",
         "reloading": "running",
+        "refreshing": "running",
         "activating": "unknown",
         "deactivating": "unknown",
         "inactive": "stopped",
@@ -69,7 +70,7 @@ class Systemd:
 
     def state(self, service: str, deadline: float) -> State:
         """Query `systemctl show`, whose output format is stable."""
-        properties = "LoadState,ActiveState,SubState,UnitFileState,Result"
+        properties = "LoadState,ActiveState,SubState,UnitFileState,Result,ConditionResult"
         done = _run(["systemctl", "show", f"--property={properties}", "--", service], deadline)
         if done.exitcode != 0:
             raise Aborted(f"systemctl show failed: {done.stderr.strip()}", data={"output": done.stderr})
@@ -79,10 +80,22 @@ class Systemd:
         active, restarting = found.get("ActiveState", ""), found.get("SubState") == "auto-restart"
         return State(
             "failed" if restarting else self._STATUS.get(active, "unknown"),
-            found.get("UnitFileState") in _STARTS_AT_BOOT,
-            changing=active in ("activating", "deactivating", "reloading") and not restarting,
-            completed=active == "inactive" and found.get("Result") == "success",
+            self._starts_at_boot(service, found.get("UnitFileState", ""), deadline),
+            changing=active in _CHANGING and not restarting,
+            # A unit whose conditions do not hold was not started, and `systemctl start` succeeds (systemd.unit(5)).
+            completed=active == "inactive"
+            and found.get("Result") == "success"
+            and found.get("ConditionResult") != "no",
         )
+
+    def _starts_at_boot(self, service: str, state: str, deadline: float) -> bool:
+        """Return whether a unit with this UnitFileState starts at boot.
+
+        Units for init scripts are `generated`, whether they start or not: `systemctl is-enabled` looks at the links.
+        """
+        if state == "generated":
+            return _run(["systemctl", "is-enabled", "--", service], deadline).exitcode == 0
+        return state in _STARTS_AT_BOOT
 
     def execute(self, verb: str, service: str, deadline: float) -> Completed:
         """Run `systemctl VERB`."""

@@ -4,6 +4,8 @@ Processes are selected by a regular expression for the command line and by their
 those above it, up to the daemon, are never among them, and neither are process 1 and kernel threads. The daemon's other
 processes, such as those of other actions, are listed as `protected`, and get no signal: `crpc cancel` ends an action.
 
+Processes that have ended, but whose parents have not noticed it (zombies), are listed, and get no signal either.
+
 A dry run of `signal` lists the processes that would get the signal.
 """
 
@@ -58,7 +60,8 @@ def signal(
     """Send a signal to processes."""
     if pattern is None and pid is None:
         raise InvalidInput("signal: give the process as pattern=… or pid=… (a user alone is not enough)")
-    found = [one for one in _selected(pattern, user) if pid in (None, one.pid) and not one.protected]
+    selected = [one for one in _selected(pattern, user) if pid in (None, one.pid)]
+    found = [one for one in selected if not one.protected and not one.ended]
     if expect is not None and len(found) != expect:
         raise Aborted(
             f"{len(found)} processes found, {expect} expected: no signal sent",

@@ -33,7 +33,7 @@ def as_words(words: Sequence[str], parser: Parser, inputs: Callable[[], Collecti
 
 def _input(option: str, parser: Parser, inputs: Callable[[], Collection[str]]) -> str | None:
     """Return the input that an option is for; `--max-size` is for `max_size` too."""
-    if not option.startswith("--") or option in parser.all_options:
+    if not option.startswith("--") or option in parser.option_names:
         return None
     known = inputs()
     names = (option[2:], option[2:].replace("-", "_"))

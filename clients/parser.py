@@ -188,7 +188,7 @@ class Parser(argparse.ArgumentParser):
         return {name: one for name, one in self._option_string_actions.items() if one.help is not argparse.SUPPRESS}
 
     @property
-    def all_options(self) -> Collection[str]:
+    def option_names(self) -> Collection[str]:
         """The names of all options, also of those that no page shows."""
         return self._option_string_actions.keys()
 
@@ -215,14 +215,13 @@ class Parser(argparse.ArgumentParser):
         hint = f"see '{self.prog} --help'"
         if unknown := _UNKNOWN.fullmatch(message):
             message = f"unknown option '{unknown[1]}'"
-            known = self._all_options()
-            meant = _MEANT.get(unknown[1])
-            hint = f"did you mean '{meant}'?" if meant in known else suggest(unknown[1], known, hint)
+            options, meant = self._all_options(), _MEANT.get(unknown[1])
+            hint = f"did you mean '{meant}'?" if meant in options else suggest(unknown[1], options, hint)
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
         elif choice := _CHOICE.fullmatch(message):
-            message, known = choice[1], choice[3].replace("'", "").split(", ")
-            hint = suggest(choice[2], known, f"choose from {', '.join(known)}")
+            message, choices = choice[1], choice[3].replace("'", "").split(", ")
+            hint = suggest(choice[2], choices, f"choose from {', '.join(choices)}")
         raise UsageError(f"{message} ({hint})")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 _LINE_FEED = "\n"
 _ALLOWED_CONTROLS = "\t"
+_BYTE_ORDER_MARK = "\ufeff"
 _CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters, and of line and paragraph separators
 
 
@@ -26,10 +27,14 @@ def numbered(text: str) -> Iterator[tuple[int, str]]:
 def problem(line: str) -> str | None:
     """Return the error text for a line with a control character other than a tab, or a separator of lines; else None.
 
+    A byte order mark at its beginning is an error too: editors do not show it, and the first word is another one.
+
     A program in C ends the line at a NUL, a terminal at a CR, Python at U+2028, so it is not clear where it ends.
     """
     import unicodedata  # only here: completion reads no lines
 
+    if line.startswith(_BYTE_ORDER_MARK):
+        return "byte order mark U+FEFF (save the file as UTF-8 without it)"
     for column, character in enumerate(line, start=1):
         if unicodedata.category(character) in _CONTROLS and character not in _ALLOWED_CONTROLS:
             return f"control character U+{ord(character):04X} at column {column} (delete it)"

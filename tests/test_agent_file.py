@@ -73,14 +73,34 @@ def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_mode(area: Path)
     assert (path.read_text(), path.stat().st_mode & 0o7777) == ("a", 0o600)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners")
+def test_a_hard_link_in_a_folder_of_another_user_is_not_read(area: Path) -> None:
+    """The user of a folder cannot have the node read a file that the user cannot read."""
+    secret, folder = area / "secret", area / "read" / "theirs"
+    secret.write_text("secret")
+    folder.mkdir()
+    (folder / "link").hardlink_to(secret)
+    assert file.read(str(folder / "link"), settings=settings(area))["content"] == "secret"
+    os.chown(folder, 4711, 4711)
+    for action in (file.read, file.status):
+        with pytest.raises(Aborted, match="several names"):
+            action(str(folder / "link"), settings=settings(area))
+    os.chown(secret, 4711, 4711)
+    assert file.read(str(folder / "link"), settings=settings(area))["content"] == "secret"
+
+
 @pytest.mark.parametrize("action", ["put", "backup"])
 def test_setuid_is_not_kept(area: Path, action: str) -> None:
     """A user that owns a folder cannot make a program setuid which an operator puts there as root, or its backup."""
     path = area / "write" / "tool"
     path.write_text("b")
     path.chmod(0o6777)
-    inputs = {"sha256": hashlib.sha256(b"a").hexdigest(), "size": 1, "content": base64.b64encode(b"a").decode()}
-    more = {"owner": "root", "group": "root"} if os.geteuid() == 0 else {}
+    inputs: dict[str, Any] = {
+        "sha256": hashlib.sha256(b"a").hexdigest(),
+        "size": 1,
+        "content": base64.b64encode(b"a").decode(),
+    }
+    more: dict[str, Any] = {"owner": "root", "group": "root"} if os.geteuid() == 0 else {}
     reply = file.put(str(path), **inputs, **more, backup=action == "backup", settings=settings(area), caller="alice")
     written = Path(reply["backup"]) if action == "backup" else path
     assert written.stat().st_mode & 0o7777 == 0o777

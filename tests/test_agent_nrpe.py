@@ -173,10 +173,35 @@ def test_a_node_that_cannot_run_checks_as_their_user_refuses_them(
 
 
 def test_the_first_unknown_options_get_suggestions(tmp_path: Path) -> None:
-    """A file of another program, with thousands of unknown options, does not cost a search for each."""
+    """Ten unknown options get a suggestion; a file with thousands of them does not cost a search for each."""
     settings = configured(tmp_path, [f"comand_timeout{number}=5" for number in range(12)])
     reported = list(nrpe.configuration(settings))
     assert ["did you mean 'command_timeout'?" in line for line in reported] == [True] * 10 + [False] * 2
+
+
+def test_a_check_is_run_with_the_bytes_of_its_line(tmp_path: Path) -> None:
+    """Comments and commands of a file in Latin-1 are used; a name that no caller can send is reported."""
+    settings = configured(tmp_path, ["# gr\xf6\xdfe"])
+    config = Path(settings["config"])
+    out = tmp_path / "out"
+    lines = f"# gr\xf6\xdfe\ncommand[x]=echo OK | tee {out}-\xe4\ncommand[\xfc]=true\n"
+    config.write_bytes(lines.encode("latin-1"))
+    assert runcommand(settings, command="x")["data"]["output"] == "OK"
+    assert os.listdir(os.fsencode(tmp_path)).count(b"out-\xe4") == 1  # noqa: PTH208 - names as bytes
+    assert list(nrpe.configuration(settings)) == [
+        f"{config}:3: the name of the check is not UTF-8 (the line has no effect)"
+    ]
+
+
+def test_numbers_are_read_as_by_nrpe(tmp_path: Path) -> None:
+    """NRPE uses atoi(3): a comment after a number is reported, and does not keep all checks from running."""
+    settings = configured(tmp_path, ["command_timeout=30 # seconds", "dont_blame_nrpe=1;", "command[x]=echo $ARG1$"])
+    config = settings["config"]
+    assert runcommand(settings, command="x", args="a")["data"]["output"] == "a"
+    assert list(nrpe.configuration(settings)) == [
+        f"{config}:1: command_timeout: '30 # seconds' is read as 30, as NRPE does (delete the rest)",
+        f"{config}:2: dont_blame_nrpe: '1;' is read as 1, as NRPE does (delete the rest)",
+    ]
 
 
 def test_lines_without_effect_are_reported(tmp_path: Path) -> None:

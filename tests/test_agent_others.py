@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support.agent_cases import assert_same, files, load, perform
 from support.certificates import server_context
+from support.waiting import wait_until
 
 from collective.agent import Aborted
 from collective.agents import _processes, _puppet, fact, nettest, process, puppet
@@ -65,6 +66,16 @@ def sleeping(seconds: str) -> Iterator[subprocess.Popen[bytes]]:
             started.kill()
 
 
+def test_a_zombie_is_listed_and_gets_no_signal() -> None:
+    """A process that has ended has no command line; ps(1) shows its name in brackets, and `kill -9` has no effect."""
+    with subprocess.Popen(["true"]) as started:
+        wait_until(lambda: (one := _processes.read(started.pid)) is not None and one.ended, 10)
+        (listed,) = [one for one in process.list(pattern=r"^\[true\]$")["processes"] if one["pid"] == started.pid]
+        assert (listed["state"], listed["command"]) == ("Z", "[true]")
+        sent = process.signal(pid=started.pid, signal="KILL")
+    assert (sent["count"], sent["changed"]) == (0, False)
+
+
 def test_a_process_is_listed_and_gets_a_signal() -> None:
     """A process is found by its command line, and gets the signal that a dry run only announces."""
     with sleeping("86399.25") as started:
@@ -100,6 +111,7 @@ def test_process_1_is_never_found() -> None:
 
 def test_processes_of_the_daemon_are_listed_as_protected_and_get_no_signal(tmp_path: Path) -> None:
     """What the daemon started, such as the processes of other actions, is out of reach of a signal."""
+    earlier = {one.pid for one in _processes.running()}  # such as the fork servers of other tests
     with memory_fleet(tmp_path, {"web1": FACTS}) as network, sleeping("86398.25") as started:
         inputs = {"pattern": r"^sleep 86398\.25$"}
         listed = network.fleet.call("process", "list", inputs).wait().replies["web1"].data
@@ -109,7 +121,7 @@ def test_processes_of_the_daemon_are_listed_as_protected_and_get_no_signal(tmp_p
         helpers = {"pattern": "fork_server_main"}
         found = network.fleet.call("process", "list", helpers).wait().replies["web1"].data["processes"]
         # The fork server of this node is a parent of each action, and is not listed at all.
-        assert [one for one in found if one["ppid"] == os.getpid()] == []
+        assert [one for one in found if one["ppid"] == os.getpid() and one["pid"] not in earlier] == []
         outcomes = network.fleet.call("process", "signal", {**helpers, "signal": "KILL"}, dry_run=True).wait()
         announced = outcomes.replies["web1"].data["processes"]
         assert [one for one in announced if one["ppid"] == os.getpid()] == []

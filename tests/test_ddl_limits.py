@@ -49,7 +49,8 @@ def test_a_slow_default_cannot_stop_the_reader_of_a_ddl(name: str, monkeypatch: 
     """DDLs come from nodes, and from callers that push plug-ins: their defaults are checked by their own patterns."""
     monkeypatch.setattr(ddl_document, "SCHEMA_SECONDS", 0.5)
     started = time.thread_time()
-    for more in ({}, {"dependentRequired": {}}):  # also where jsonschema judges
+    keywords: list[dict[str, Any]] = [{}, {"dependentRequired": {}}]  # also where jsonschema judges
+    for more in keywords:
         with pytest.raises(DDLError):
             with_input({"text": {**TEXT, "pattern": SLOW[name], "default": "a" * 100 + "!"}}, **more)
     assert time.thread_time() - started < 3

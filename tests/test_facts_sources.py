@@ -37,6 +37,40 @@ def test_case(path: Path) -> None:
             parse_output(case["text"], "the source")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "text"), [("txt", "role=web\n"), ("json", '{"role": "web"}'), ("yaml", "role: web")]
+)
+def test_a_byte_order_mark_is_no_part_of_a_fact(tmp_path: Path, suffix: str, text: str) -> None:
+    """Editors on Windows write it at the beginning of a file; it would be a part of the first key."""
+    path = tmp_path / f"facts.{suffix}"
+    path.write_text(f"\ufeff{text}")
+    assert read_file(path) == {"role": "web"}
+    assert parse_output(f"\ufeff{text}", "the source") == {"role": "web"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "fact"),
+    [("txt", "a=1\na=2\n", "a"), ("json", '{"a": {"b": 1, "b": 2}}', "b"), ("yaml", 'a:\n  1: x\n  "1": y\n', "a.1")],
+)
+def test_a_fact_that_is_given_twice_is_reported(tmp_path: Path, suffix: str, text: str, fact: str) -> None:
+    """The last value is used, and the first one is not lost silently."""
+    path = tmp_path / f"facts.{suffix}"
+    path.write_text(text)
+    assert read_file(path).omitted == (f"{path}: fact '{fact}' is given more than once: the last value is used",)
+
+
+def test_a_release_file_that_is_not_utf8_costs_no_other_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """os-release(5) demands UTF-8; a file in Latin-1 is reported, and the other facts are there."""
+
+    def broken() -> dict[str, str]:
+        return {"NAME": b"Gr\xfcn".decode()}
+
+    monkeypatch.setattr("platform.freedesktop_os_release", broken)
+    found = built_in()
+    assert found["os"] == {"family": "unknown", "name": "unknown", "version": ""}
+    assert found.omitted == ("os-release: fact 'os' is unknown: the file is not UTF-8",)
+
+
 def executable(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)

@@ -14,9 +14,10 @@ from collective.catalog import Catalog
 from collective.errors import UsageError
 from collective.fleet import ddl_cache
 from collective.fleet.ddl_cache import FetchedDDLs, digest
-from collective.fleet.fetched_ddls import fetch, is_accepted
+from collective.fleet.fetched_ddls import fetch, is_accepted, most_common
 from collective.fleet.fleet import Fleet
 from collective.node.plugins.agents import LoadedAgents
+from collective.registry import NodeRecord
 from collective.testing import Network, memory_fleet
 
 
@@ -94,6 +95,16 @@ def test_a_kept_ddl_that_was_changed_is_fetched_again(network: Network) -> None:
         assert path.read_text() == text
 
 
+def test_one_node_cannot_outvote_another() -> None:
+    """Of two DDLs that are equally common the kept one is used. If neither is kept, nothing is fetched."""
+    honest, other = NodeRecord("web1", "1", ddls={"odd": "a"}), NodeRecord("evil", "1", ddls={"odd": "f"})
+    for kept in ("a", "f"):
+        assert most_common([honest, other], "odd", kept)[0] == kept
+    assert most_common([honest, honest, other], "odd", "f")[0] == "a"
+    with pytest.raises(UsageError, match="the nodes have 2 different ones"):
+        most_common([honest, other], "odd", "")
+
+
 def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
     """`ddl_nodes` has names and patterns; an agent that no node has is unknown."""
     with caller(network, ddl_nodes=["db*"]) as fleet, pytest.raises(UsageError) as caught:
@@ -110,6 +121,8 @@ def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
     [
         ({"ddl": "{}", "digest": "0"}, "does not match its digest"),
         ({"ddl": "{", "digest": ddl_cache.digest("{")}, "not valid JSON"),
+        ({"ddl": '{"a": NaN}', "digest": ddl_cache.digest('{"a": NaN}')}, "NaN is not JSON"),
+        ({"ddl": '["\\ud800"]', "digest": ddl_cache.digest('["\\ud800"]')}, "unpaired surrogate"),
         ({"ddl": "{}", "digest": ddl_cache.digest("{}")}, "'metadata' is a required property"),
     ],
 )

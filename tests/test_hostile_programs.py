@@ -161,6 +161,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """One node, whose daemon runs the agents rpcutil, control and plugins itself."""
     with memory_fleet(tmp_path_factory.mktemp("node"), {"web1": {"role": "web"}}) as network:
         network.transport.open_replies(REPLIES)
+        call_node(network, request("rpcutil", "get_data", data={"source": "fstat", "query": "/"}))  # the fork server
         yield network
 
 

@@ -68,3 +68,10 @@ def test_outliers_are_named_the_slowest_first() -> None:
     assert slow({**times, "web98": 300.0, "web99": 900.0}) == ["web99", "web98"]
     assert slow({"a": 1.0, "b": 1.0, "c": 900.0}) == []
     assert slow(dict.fromkeys("abcdef", 5.0)) == []
+
+
+def test_a_slow_node_among_few_is_found() -> None:
+    """One of five nodes that takes ninety times as long is slow; a millisecond more than all others is not."""
+    times = {"a": 10.0, "b": 11.0, "c": 12.0, "d": 13.0, "e": 900.0}
+    assert slow(times) == ["e"]
+    assert slow({**dict.fromkeys("abcdefg", 100.0), "h": 101.0}) == []

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.rendering import make_action
 
 from collective import ddl
 from collective.clients.inputs import read_inputs
+from collective.clients.render import describe_markdown
 from collective.clients.render.describe import describe_action, describe_agent, example
 
 SHIPPED = sorted(
@@ -75,6 +79,20 @@ def test_action() -> None:
         "   summary of Ensure (absent = gone)\n"
         "\n"
     )
+
+
+@pytest.mark.parametrize("write", [describe_markdown.action, lambda action: describe_action(action, 80)])
+def test_references_of_a_foreign_ddl(write: Callable[[ddl.Action], str]) -> None:
+    """A reference that leads to itself, to the whole or to nothing, and `true` as a schema, are documented as "any"."""
+    kinds: dict[str, Any] = {
+        "whole": {"$ref": "#"},
+        "itself": {"$ref": "#/properties/itself"},
+        "part": {"anyOf": [{"$ref": "#/properties/part"}, True]},
+        "known": {"$ref": "#/$defs/name"},
+    }
+    schema = {"type": "object", "properties": kinds, "$defs": {"name": {"type": "string"}}}
+    text = write(replace(make_action({}), input=schema, output=schema))
+    assert all(name in text for name in kinds)
 
 
 def test_an_action_without_inputs_and_outputs() -> None:

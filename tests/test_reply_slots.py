@@ -9,9 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.scripted_calls import call_shell
+from support.scripted_fleet import COLLECTIVE, Part, Scripted
 
 from collective import names
-from collective.errors import ConfigError
+from collective.errors import ConfigError, Unreachable
 from collective.fleet import reply_slots
 from collective.fleet.reply_slots import Slot
 
@@ -154,3 +156,20 @@ def test_a_folder_in_place_of_a_state_file_is_one_line(tmp_path: Path, path: str
     (tmp_path / path).mkdir(parents=True)
     with pytest.raises(ConfigError, match=rf"{path}: cannot write reply slots: Is a directory \(set 'state'"):
         reply_slots.take(tmp_path, "p")
+
+
+class Closed(Scripted):
+    """A fleet whose reply queues cannot be opened; the error has the name of the queue."""
+
+    def open_replies(self, queue: str, known: str | None = None) -> str:  # noqa: ARG002
+        """Fail."""
+        raise Unreachable(queue)
+
+
+def test_a_call_whose_reply_queue_cannot_be_opened_frees_its_slot(tmp_path: Path) -> None:
+    """The slot is free at once for the next call, although the error and its frames still exist."""
+    with pytest.raises(Unreachable) as error:
+        call_shell(Closed({"a": Part()}), tmp_path)
+    slot = reply_slots.take(tmp_path, COLLECTIVE)
+    assert slot.queue == str(error.value)
+    slot.release()

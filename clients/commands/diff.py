@@ -36,7 +36,7 @@ def make_parser() -> Parser:
         description=f"{COMMANDS['diff']}.\n\nWithout RUN, the last run is compared with the run of the same call "
         "before it; with one RUN, that run with the newest run of the same call. Outputs that the DDL marks as "
         "volatile are ignored. Exit code 2: there are differences.",
-        examples=["crpc diff", "crpc diff -2 last", "crpc diff -o table"],
+        examples=["crpc diff", "crpc diff -3 last", "crpc diff -o table"],
     )
     completed_by("run", parser.add_argument("before", nargs="?", metavar="RUN", help="the first run"))
     completed_by("run", parser.add_argument("after", nargs="?", metavar="RUN", help="the second run"))
@@ -84,7 +84,8 @@ def _runs(args: argparse.Namespace) -> tuple[SavedRun, SavedRun]:
     earlier = next((run for run in others if run.source.time < given.source.time), None)
     if earlier is None:
         name = saved_runs.short(given.begin["run"])
-        raise UsageError(f"run {name}: no other saved run of the same call ('crpc diff RUN RUN' compares any two)")
+        hint = "'crpc diff RUN RUN' compares runs with different inputs"
+        raise UsageError(f"run {name}: no other saved run of the same call ({hint})")
     return earlier, given
 
 

@@ -37,7 +37,7 @@ def make_parser() -> Parser:
         "summary with percentiles. It names nodes whose clock differs from that of this machine by more than a second; "
         "with -v the clock of each node, and how far that of this machine differs from AWS.\n\n"
         "Slow nodes are those whose time is above the third quartile by more than 1.5 times the distance between the "
-        "quartiles.",
+        "quartiles, and by more than a tenth.",
         examples=[
             "crpc ping",
             "crpc ping -F role=web --one",

@@ -22,7 +22,8 @@ def agent(ddl: DDL, about: str = "", level: int = 1) -> str:
     """
     parts = [f"{'#' * level} {ddl.name}", f"{markdown.plain(ddl.metadata['description'])}.", about]
     if ddl.settings and level == 1:
-        parts.append(fields(f"Settings on a node (settings/{ddl.name}.yaml)", ddl.settings["properties"], ()))
+        title = f"Settings on a node (settings/{ddl.name}.yaml)"
+        parts.append(fields(title, ddl.settings["properties"], (), ddl.settings))
     return "\n\n".join([*filter(None, parts), *(action(one, level + 1) for one in ddl.actions.values())])
 
 
@@ -36,20 +37,26 @@ def action(described: Action, level: int = 1) -> str:
     ]
     heading = f"{'#' * level} {described.agent} {described.name}"
     parts = [heading, f"{markdown.plain(described.description)}.", f"{', '.join(facts)}."]
-    parts.append(fields("Inputs", described.inputs, described.required))
-    parts.append(fields("Outputs", described.outputs, ()))
+    parts.append(fields("Inputs", described.inputs, described.required, described.input))
+    parts.append(fields("Outputs", described.outputs, (), described.output))
     if described.aggregates:
         lines = [f"{entry.function} of {markdown.code(entry.output)}" for entry in described.aggregates]
         parts.append(f"**Aggregates**: {', '.join(lines)}.")
     return "\n\n".join(parts)
 
 
-def fields(title: str, schemas: Mapping[str, Mapping[str, Any]], required: Collection[str]) -> str:
-    """Return a table of inputs, outputs or settings."""
+def fields(
+    title: str, schemas: Mapping[str, Mapping[str, Any]], required: Collection[str], whole: Mapping[str, Any]
+) -> str:
+    """Return a table of inputs, outputs or settings; `whole` is the schema that has them, where a `$ref` leads."""
     if not schemas:
         return f"**{title}**: none."
     rows = [
-        [markdown.code(name) + (" (required)" if name in required else ""), markdown.kind(schema, {}), meaning(schema)]
+        [
+            markdown.code(name) + (" (required)" if name in required else ""),
+            markdown.kind(schema, whole),
+            meaning(schema),
+        ]
         for name, schema in schemas.items()
     ]
     return f"**{title}**\n\n{markdown.table(['Name', 'Type', 'Meaning'], rows)}"

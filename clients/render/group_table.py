@@ -34,9 +34,9 @@ def group_rows(found: Iterable[NodeResult], view: View, action: Action) -> list[
 
 def _difference_rows(groups: list[ReplyGroup], view: View, action: Action) -> list[list[Any]]:
     rows: list[list[Any]] = [["Nodes", "Count", "Field", "Usual", "Found"]]
-    usual, *others = sorted(groups, key=lambda group: -len(group.records)) or [None]
-    if usual is None:
+    if not groups:
         return rows
+    usual, *others = sorted(groups, key=lambda group: -len(group.records))
     rows.append([*_nodes(usual), None, None, None])
     outputs = not (view.fields or view.group_by)
     for group in others:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+from collective.schema_types import target
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -35,18 +37,21 @@ def block(text: str, language: str = "text") -> str:
     return f"```{language}\n{text.rstrip()}\n```"
 
 
-def kind(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """Return the type of a part of a JSON Schema in words; its `$ref` leads into `schema`."""
+def kind(part: Any, schema: Mapping[str, Any], seen: Collection[str] = ()) -> str:
+    """Return the type of a part of a JSON Schema in words; its `$ref` leads into `schema`.
+
+    `seen` are the references that led here: one that leads back to itself says nothing.
+    """
+    if not isinstance(part, Mapping):  # true and false are schemas too
+        return "any"
     if "$ref" in part:
-        target: Any = schema
-        for step in part["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        return kind(target, schema)
+        reference = part["$ref"]
+        return "any" if reference in seen else kind(target(reference, schema), schema, {*seen, reference})
     if "enum" in part:
         return "one of " + ", ".join(code(value) for value in part["enum"])
     if choices := part.get("anyOf", part.get("oneOf")):
-        return " or ".join(kind(choice, schema) for choice in choices)
+        return " or ".join(kind(choice, schema, seen) for choice in choices)
     found = part.get("type", "any")
     if found == "array" and isinstance(part.get("items"), dict):
-        return f"list of {kind(part['items'], schema)}"
+        return f"list of {kind(part['items'], schema, seen)}"
     return " or ".join(found) if isinstance(found, list) else str(found)

@@ -64,10 +64,11 @@ def histogram_lines(times: Sequence[float]) -> list[str]:
 def slow(times: Mapping[str, float]) -> list[str]:
     """Return the nodes that are much slower than the others, the slowest first.
 
-    Their times are above the third quartile by more than 1.5 times the distance between the quartiles (Tukey).
+    Their times are above the third quartile by more than 1.5 times the distance between the quartiles (Tukey), and by
+    more than a tenth of it: when all times are nearly equal, the differences mean nothing.
     """
     if len(times) < _FEWEST:
         return []
-    first, _, third = quantiles(times.values(), n=4)
-    limit = third + 1.5 * (third - first)
+    first, _, third = quantiles(times.values(), n=4, method="inclusive")
+    limit = third + max(1.5 * (third - first), third / 10)
     return sorted((name for name, time in times.items() if time > limit), key=lambda name: -times[name])

@@ -19,6 +19,7 @@ from collective import durations
 from collective.clients.warm import place
 from collective.clients.warm.front import HEADER, READY
 from collective.errors import CollectiveError, ConfigError, Unreachable, UsageError
+from collective.ownership import replaceable
 
 DEFAULT_IDLE = 600.0  # seconds
 _REPORT_SECONDS = 5.0
@@ -116,6 +117,8 @@ def _path(*, create: bool) -> str:
     where = place.folder()
     if not where:
         raise ConfigError("warm: no folder for its socket (set XDG_RUNTIME_DIR or HOME)")
+    if problem := replaceable(Path(where)):  # such as another user's XDG_RUNTIME_DIR, which sudo may have kept
+        raise ConfigError(f"warm: {problem}")
     if create:
         Path(where).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not place.is_private(where):

@@ -33,7 +33,7 @@ class Deadlines:
         self._suspect = suspect
         self._missed = False
         self._abandoned: list[_CallThread] = []
-        self._idle: list[_CallThread] = []
+        self._idle = _IdleThreads()
         self._lock = threading.Lock()
 
     def run(self, function: Callable[[], Any], extra: float = 0.0) -> Any:
@@ -50,8 +50,7 @@ class Deadlines:
             self._missed = True
             hint = "check the network, the proxy and the credential helper"
             raise CallFailed(f"no response within {seconds:.0f} s ({hint})") from None
-        with self._lock:
-            self._idle.append(thread)
+        self._idle.add(thread)
         if not succeeded:
             raise result
         self._missed = False
@@ -59,15 +58,14 @@ class Deadlines:
 
     def _thread(self) -> _CallThread:
         """Return a thread without a call: an idle one, or a new one."""
+        while thread := self._idle.take():
+            if thread.is_alive():  # in a forked process it is not
+                return thread
         with self._lock:
-            while self._idle:
-                thread = self._idle.pop()
-                if thread.is_alive():  # in a forked process it is not
-                    return thread
             self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
             if len(self._abandoned) >= _MAX_ABANDONED:
                 raise CallFailed(f"{_MAX_ABANDONED} earlier calls have not ended (check the credential helper and DNS)")
-        thread = _CallThread(self._retire)
+        thread = _CallThread(self._idle)
         try:
             thread.start()
         except RuntimeError as error:
@@ -78,14 +76,7 @@ class Deadlines:
         call.abandoned = True
         with self._lock:
             self._abandoned.append(thread)
-
-    def _retire(self, thread: _CallThread) -> bool:
-        """Return whether an idle thread may end: it has not just been taken for another call."""
-        with self._lock:
-            if thread in self._idle:
-                self._idle.remove(thread)
-                return True
-            return thread in self._abandoned
+        thread.calls.put(None)
 
 
 class CallFailed(Exception):
@@ -109,18 +100,44 @@ class _Call:
         self.result.put(found)
 
 
-class _CallThread(threading.Thread):
-    """Makes the calls in `calls`, one after the other. `retire` decides whether it ends when there was none for a time.
+class _IdleThreads:
+    """The threads without a call; several threads may use it."""
 
-    It is a daemon thread, so that a call that never ends does not keep the process alive. After a call that has missed
-    its deadline it ends.
+    def __init__(self) -> None:
+        self._threads: list[_CallThread] = []
+        self._lock = threading.Lock()
+
+    def add(self, thread: _CallThread) -> None:
+        """Add a thread whose call has ended."""
+        with self._lock:
+            self._threads.append(thread)
+
+    def take(self) -> _CallThread | None:
+        """Remove and return the thread that has been idle for the shortest time; None if there is none."""
+        with self._lock:
+            return self._threads.pop() if self._threads else None
+
+    def remove(self, thread: _CallThread) -> bool:
+        """Remove a thread that wants to end; return False if it has just been taken, and gets a call."""
+        with self._lock:
+            if thread not in self._threads:
+                return False
+            self._threads.remove(thread)
+            return True
+
+
+class _CallThread(threading.Thread):
+    """Makes the calls in `calls`, one after the other, until it has been among the `idle` threads for a time.
+
+    It is a daemon thread, so that a call that never ends does not keep the process alive. None in `calls` ends it: a
+    call has missed its deadline.
     """
 
-    def __init__(self, retire: Callable[[_CallThread], bool]) -> None:
+    def __init__(self, idle: _IdleThreads) -> None:
         super().__init__(name="aws", daemon=True)
-        self.calls: SimpleQueue[_Call] = SimpleQueue()
+        self.calls: SimpleQueue[_Call | None] = SimpleQueue()
         self.call: _Call | None = None
-        self._retire = retire
+        self._idle = idle
 
     def run(self) -> None:
         """Make calls until there are no more."""
@@ -128,12 +145,12 @@ class _CallThread(threading.Thread):
             try:
                 self.call = self.calls.get(timeout=_IDLE)
             except Empty:
-                if self._retire(self):
+                if self._idle.remove(self):
                     return
                 continue
-            self.call.run()
-            if self.call.abandoned:
+            if self.call is None:
                 return
+            self.call.run()
             self.call = None  # which has the message
 
 

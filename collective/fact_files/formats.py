@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from collective import lines
 from collective.errors import ConfigError
-from collective.fact_files.json_values import FactValues, as_facts
+from collective.fact_files.json_values import FactValues, as_facts, with_repeated
 from collective.fact_files.yaml_values import FactsLoader
 from collective.yaml_file import parse_yaml
 
 Values = Mapping[str, Any]
 
 MAX_SOURCE = 4 * 1024 * 1024  # bytes of one source
+_BYTE_ORDER_MARK = "\ufeff"  # editors on Windows write it
 _PAIR = re.compile(r"[^\s=]+=")
 
 
@@ -42,11 +44,12 @@ def read_file(path: Path) -> FactValues:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
     parse = _BY_SUFFIX.get(path.suffix, _yaml)
-    return as_facts(parse(text, str(path)), str(path))
+    return as_facts(parse(text.removeprefix(_BYTE_ORDER_MARK), str(path)), str(path))
 
 
 def parse_output(text: str, where: str) -> FactValues:
     """Return the facts in a command's output: JSON if it begins with a brace, key=value if it looks so, else YAML."""
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     stripped = (line.strip() for _, line in lines.numbered(text))
     first = next((line for line in stripped if line and not line.startswith("#")), "")
     if first.startswith("{"):
@@ -61,14 +64,26 @@ def _yaml(text: str, where: str) -> Any:
 
 
 def _json(text: str, where: str) -> Any:
+    repeated: list[str] = []
     try:
-        return json.loads(text)
+        found = json.loads(text, object_pairs_hook=partial(_object, repeated))
+        return with_repeated(found, repeated, where)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not JSON: {error}") from None
 
 
+def _object(repeated: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, and note its repeated keys: of these the last one is used."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated += sorted({key for key in keys if keys.count(key) > 1})
+    return found
+
+
 def _pairs(text: str, where: str) -> Any:
-    pairs = {}
+    pairs: dict[str, str] = {}
+    repeated: list[str] = []
     for number, line in lines.numbered(text):
         if problem := lines.problem(line):
             raise ConfigError(f"{where}:{number}: {problem}")
@@ -77,8 +92,10 @@ def _pairs(text: str, where: str) -> Any:
         key, equals, value = line.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"{where}:{number}: must be key=value, not {line[:80]!r}")
+        if key.strip() in pairs:
+            repeated.append(key.strip())
         pairs[key.strip()] = value.strip()
-    return pairs
+    return with_repeated(pairs, repeated, where)
 
 
 _BY_SUFFIX: Mapping[str, Callable[[str, str], Any]] = {".json": _json, ".txt": _pairs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from collective.errors import ConfigError
@@ -15,7 +16,7 @@ _OMITTED = object()
 
 
 class FactValues(dict[str, Any]):
-    """The facts of a source; `omitted` has a line for each value that cannot be a fact."""
+    """The facts of a source; `omitted` has a line for each value that cannot be a fact, or is replaced."""
 
     omitted: tuple[str, ...] = ()
 
@@ -27,12 +28,26 @@ def as_facts(facts: Any, where: str) -> FactValues:
     if not isinstance(facts, dict):
         raise ConfigError(f"{where}: must be a mapping of facts, not {type(facts).__name__}")
     converter = _Converter(where)
+    converter.omitted += getattr(facts, "omitted", ())
     try:
         values = FactValues(converter.mapping(facts, ()))
     except RecursionError:
         raise ConfigError(f"{where}: nested too deeply") from None
     values.omitted = tuple(converter.omitted)
     return values
+
+
+def with_repeated(facts: Any, repeated: Iterable[str], where: str) -> Any:
+    """Return facts of a source that names some keys several times; anything but a mapping as it is."""
+    if not isinstance(facts, dict):
+        return facts
+    values = FactValues(facts)
+    values.omitted = tuple(_repeated(where, key) for key in repeated)
+    return values
+
+
+def _repeated(where: str, key: str) -> str:
+    return f"{where}: fact '{key[:200]}' is given more than once: the last value is used"
 
 
 class _Converter:
@@ -49,6 +64,8 @@ class _Converter:
         for key, value in found.items():
             name = self._key(key, path)
             if name is not None and (item := self._value(value, (*path, name))) is not _OMITTED:
+                if name in converted:  # YAML's 1 and "1" are different keys
+                    self.omitted.append(_repeated(self._where, ".".join((*path, name))))
                 converted[name] = item
         return converted
 

@@ -20,6 +20,7 @@ from collective.fleet.outcomes import Outcomes
 from collective.fleet.plan import CallPlan
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_checks import VerifyReply
+from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.send_choice import SendChoice
 from collective.fleet.sending import Sender
@@ -117,23 +118,24 @@ class CallOpener:
     ) -> Call:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self._config.state, self._config.collective)
-        slot.store(self._transport.open_replies(slot.queue, slot.known))
-        hooks = plan.hooks.named() if plan else {}
-        call = Call(
-            sender=self._sender(action, request, slot.queue, found.known),
-            hooks={name: self._hook_sender(hook, request, slot.queue, found.known) for name, hook in hooks.items()},
-            action=action,
-            rollout=rollout,
-            slot=slot,
-            discovery_ms=plan.discovery_ms if plan else 0.0,
-            gates=plan.gates if plan else NO_GATES,
-            outcomes=self._outcomes(found, plan),
-            discovery_ids=found.request_ids,
-            verify=self._verify_reply,
-            is_member=self._is_member,
-            record=record,
-            clock=self._clock,
-        )
+        with _releasing_on_error(slot):
+            slot.store(self._transport.open_replies(slot.queue, slot.known))
+            hooks = plan.hooks.named() if plan else {}
+            call = Call(
+                sender=self._sender(action, request, slot.queue, found.known),
+                hooks={name: self._hook_sender(hook, request, slot.queue, found.known) for name, hook in hooks.items()},
+                action=action,
+                rollout=rollout,
+                slot=slot,
+                discovery_ms=plan.discovery_ms if plan else 0.0,
+                gates=plan.gates if plan else NO_GATES,
+                outcomes=self._outcomes(found, plan),
+                discovery_ids=found.request_ids,
+                verify=self._verify_reply,
+                is_member=self._is_member,
+                record=record,
+                clock=self._clock,
+            )
         self._calls = [open_call for open_call in self._calls if not open_call.closed]
         self._calls.append(call)
         return call
@@ -168,6 +170,16 @@ class CallOpener:
         except TransportError:
             return False
         return any(record.identity == sender for record in records)
+
+
+@contextmanager
+def _releasing_on_error(slot: Slot) -> Iterator[None]:
+    """Free a reply slot when the block fails: no call is there to free it."""
+    try:
+        yield
+    except BaseException:
+        slot.release()
+        raise
 
 
 @contextmanager

@@ -5,8 +5,7 @@ With `recent`, a read of the registry that was made before may be enough, and no
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from collective import names
@@ -53,7 +52,7 @@ class Connection:
 
     def lazy_transport(self) -> Transport:
         """Return the transport, which is connected when it is first used."""
-        return cast("Transport", _LazyTransport(partial(getattr, self, "transport")))
+        return cast("Transport", _LazyTransport(self))
 
     @cached_property
     def _nodes(self) -> EarlyNodes:
@@ -84,15 +83,17 @@ class Connection:
         """Return the nodes as they were read at most `seconds` ago; the table is connected if it must be read."""
         from collective.fleet.recent_contents import RecentNodes
 
-        connect = partial(getattr, self, "registry")
-        return RecentNodes(self._config.state, self._config.collective, seconds, connect)
+        return RecentNodes(self._config.state, self._config.collective, seconds, self._connected_registry)
+
+    def _connected_registry(self) -> Nodes:
+        return self.registry
 
 
 class _LazyTransport:
-    """Has the attributes of `connect()`, which is called for the first of them."""
+    """Has the attributes of the transport of a connection, which is made for the first of them."""
 
-    def __init__(self, connect: Callable[[], Transport]) -> None:
-        self._connect = connect
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._connect(), name)
+        return getattr(self._connection.transport, name)

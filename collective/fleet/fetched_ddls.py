@@ -9,7 +9,6 @@ A fetched DDL is checked like any other. It cannot hide a failure: see `Catalog.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from collective import agent_versions, ddl
-from collective.errors import CollectiveError, TransportError, UsageError
+from collective import agent_versions, bounded_json, ddl
+from collective.errors import CollectiveError, MessageError, TransportError, UsageError
 from collective.fleet.ddl_cache import FetchedDDLs, digest
 from collective.fleet.fleet import Fleet
 from collective.fleet.targets import Targets
@@ -56,7 +55,7 @@ def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
             f"the DDL of '{agent}' cannot be fetched: {plural(len(records), 'node')} with it, none in ddl_nodes"
         )
     demanded = [record for record in accepted if demand and agent_versions.satisfies(record.agents[agent], demand)]
-    wanted, candidates = _most_common(demanded or accepted, agent)
+    wanted, candidates = most_common(demanded or accepted, agent, str(entry["digest"]) if entry else "")
     if kept := cache.kept(agent, wanted):
         return kept
     return _ask(fleet, cache, agent, wanted, candidates)
@@ -67,10 +66,19 @@ def is_accepted(identity: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(identity, pattern) for pattern in patterns)
 
 
-def _most_common(records: Sequence[NodeRecord], agent: str) -> tuple[str, list[str]]:
-    """Return the digest of the DDL that most nodes have, and these nodes, those seen last first."""
+def most_common(records: Sequence[NodeRecord], agent: str, kept: str) -> tuple[str, list[str]]:
+    """Return the digest of the DDL that most nodes have, and these nodes, those seen last first.
+
+    Of several that are equally common it is the one that is `kept`. Raises UsageError if that is none of them: a single
+    node must not decide what another one's agent is.
+    """
     counted = Counter(record.ddls.get(agent, "") for record in records)
-    wanted = max(counted, key=lambda one: (counted[one], one))
+    found = [one for one, count in counted.items() if count == max(counted.values())]
+    if len(found) > 1 and kept not in found:
+        names = ", ".join(sorted(record.identity for record in records)[:_TRIES])
+        hint = f"name one of them in ddl_nodes of client.yaml, or put the DDL into a folder of 'ddls': {names}"
+        raise UsageError(f"the DDL of '{agent}' cannot be fetched: the nodes have {len(found)} different ones ({hint})")
+    wanted = kept if kept in found else found[0]
     recent = sorted(records, key=lambda record: record.last_seen, reverse=True)
     return wanted, [record.identity for record in recent if record.ddls.get(agent, "") == wanted]
 
@@ -101,9 +109,10 @@ def _checked(agent: str, wanted: str, data: Mapping[str, Any]) -> str:
     if len(text) > LARGEST or digest(text) != data.get("digest"):
         raise UsageError("the DDL does not match its digest, or is too large")
     try:
-        parsed = ddl.parse(json.loads(text))
-    except (ValueError, RecursionError):
-        raise UsageError("the DDL is not valid JSON") from None
+        document = bounded_json.parse(text, "DDL")
+    except MessageError as error:
+        raise UsageError(f"the DDL is not valid JSON: {error}") from None
+    parsed = ddl.parse(document)
     if parsed.name != agent:
         raise UsageError(f"the DDL is that of '{parsed.name}'")
     if wanted and digest(text) != wanted:

@@ -207,6 +207,8 @@ def blob_in_line(line: str) -> bytes:
     check_kind(words[0].removesuffix(CERTIFICATE))
     try:
         blob = base64.b64decode(words[1], validate=True)
+        if base64.b64encode(blob).decode() != words[1]:  # such as more padding than needed, which OpenSSH refuses
+            raise ValueError
     except (binascii.Error, ValueError):
         raise SignatureError(f"not a key of type {words[0]}: not base64") from None
     if SSHReader(blob, "the key").text() != words[0]:

@@ -32,7 +32,7 @@ def _data_function(path: Path) -> str:
     query = action.inputs["query"]
     heading = f"### {action.name}\n\n{action.description}."
     asked = f"**Query**: {meaning(query)}. Timeout {action.timeout:g} s."
-    return "\n\n".join([heading, asked, fields("Fields", action.outputs, ())])
+    return "\n\n".join([heading, asked, fields("Fields", action.outputs, (), action.output)])
 
 
 def _text(docstring: str) -> str:

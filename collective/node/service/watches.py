@@ -128,13 +128,13 @@ def make_watches(watches: Mapping[str, Mapping[str, Any]], node: WatchingNode, s
     except OSError as error:
         raise ConfigError(f"watches: the folder {folder} cannot be created: {error.strerror}") from None
     read = [read_watch(name, value, f"watches.{name}") for name, value in watches.items()]
-    watches = []
+    made: list[NodeWatch] = []
     with ExitStack() as opened:  # all files are closed unless every watch can be made
         for one in read:
             store = opened.enter_context(closing(StateFile(folder / f"{one.name}.sqlite", node.collective)))
-            watches.append(NodeWatch(one, node, store))
+            made.append(NodeWatch(one, node, store))
         opened.pop_all()
-    return watches
+    return made
 
 
 def _delivery(
