@@ -75,51 +75,63 @@ class Server:
         self.queue = names.node_queue(collective, identity)
         self.state = NodeState(collective, identity, parts.facts, parts.plugins, parts.files)
         self.statistics = Statistics()
-        counters, now = self.statistics.requests, parts.transport.now
         self.pools = RequestPools(parts.max_actions, parts.max_queued, parts.agent_limits, parts.make_pool)
-        store, revocations, freeze = JobStore(parts.jobs), Revocations(parts.jobs, now), Freeze(parts.jobs, now)
-        orders = Orders(revocations, freeze)
-        running = RunningRequests(now)
+        store, running, now = JobStore(parts.jobs), RunningRequests(parts.transport.now), parts.transport.now
+        revocations, freeze = Revocations(parts.jobs, now), Freeze(parts.jobs, now)
         control = WorkControl(store, running, revocations, freeze, parts.journal, parts.runner, now)
+        counters = self.statistics.requests
         self.info = RunningNodeInfo(self.state, counters, self.pools, parts.audit, parts.runner, control)
         self.replies = Replies(identity, parts.transport, parts.sign, parts.audit, parts.journal, counters)
-        audit = DecisionAudit(parts.audit)
-        decoder = RequestDecoder(collective, parts.transport, parts.verify)
-        refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
-        caller = ActionCaller(parts.runner, parts.facts, self.info, running)
-        admission = Admission(self.state, parts.runner, now)
-        authorizer = Authorizer(parts.policy, self.state, parts.jobs, now, parts.verify)
-        self.jobs = JobScheduler(
-            store,
-            JobParts(
-                state=self.state,
-                decoder=decoder,
-                authorizer=authorizer,
-                admission=admission,
-                caller=caller,
-                pools=self.pools,
-                decisions=audit,
-                audit=parts.audit,
-                orders=orders,
-                now=now,
-            ),
-        )
-        executor = RequestExecutor(caller, audit, parts.journal, self.replies, self.statistics, orders, self.jobs, now)
-        self.pipeline = Pipeline(
+        self._caller = ActionCaller(parts.runner, parts.facts, self.info, running)
+        shared = self._shared_parts(Orders(revocations, freeze))
+        self.jobs = JobScheduler(store, shared)
+        self.pipeline = self._make_pipeline(shared)
+        topic = names.topic(collective)
+        self.receiver = Receiver(parts.transport, self.queue, topic, self.pipeline.handle, self._stopping)
+
+    def _shared_parts(self, orders: Orders) -> JobParts:
+        """Make what requests and background jobs are decided and run with."""
+        parts, now = self._parts, self._parts.transport.now
+        return JobParts(
             state=self.state,
-            decoder=decoder,
-            older_callers=OlderCallers(identity, parts.transport, decoder, parts.sign, refusals.budget),
+            decoder=RequestDecoder(self.collective, parts.transport, parts.verify),
+            authorizer=Authorizer(parts.policy, self.state, parts.jobs, now, parts.verify),
+            admission=Admission(self.state, parts.runner, now),
+            caller=self._caller,
+            pools=self.pools,
+            decisions=DecisionAudit(parts.audit),
+            audit=parts.audit,
+            orders=orders,
+            now=now,
+        )
+
+    def _make_pipeline(self, shared: JobParts) -> Pipeline:
+        """Make the steps that each received request passes."""
+        parts, counters = self._parts, self.statistics.requests
+        refusals = Refusals(shared.decisions, parts.journal, self.replies, self.pools, counters, self._stopping)
+        executor = RequestExecutor(
+            self._caller,
+            shared.decisions,
+            parts.journal,
+            self.replies,
+            self.statistics,
+            shared.orders,
+            self.jobs,
+            shared.now,
+        )
+        return Pipeline(
+            state=self.state,
+            decoder=shared.decoder,
+            older_callers=OlderCallers(self.identity, parts.transport, shared.decoder, parts.sign, refusals.budget),
             duplicates=DuplicateCounter(),
             journal=parts.journal,
-            authorizer=authorizer,
-            orders=orders,
-            admission=admission,
-            scheduler=Scheduler(self.pools, admission, executor, refusals, self.statistics),
+            authorizer=shared.authorizer,
+            orders=shared.orders,
+            admission=shared.admission,
+            scheduler=Scheduler(self.pools, shared.admission, executor, refusals, self.statistics),
             refusals=refusals,
             statistics=self.statistics,
         )
-        topic = names.topic(collective)
-        self.receiver = Receiver(parts.transport, self.queue, topic, self.pipeline.handle, self._stopping)
 
     @property
     def collective(self) -> str:

@@ -82,30 +82,19 @@ class AuditLog:
         entry = {
             "event": "decision",
             "time": self._clock(),
-            "request": request.id,
-            "run": request.run,
+            **_described(request),
             "digest": digest,
-            "caller": request.caller,
             "fingerprint": fingerprint,
-            "sender": request.sender,
-            "agent": request.agent,
-            "action": request.action,
-            "dry_run": request.dry_run,
             "job": job,
             "data": cut_data(data),
             "asks": cut_asks(asks),
             "approvers": list(approvers),
             "verdict": verdict,
             "rule": rule,
-            "reason": request.reason,
-            "targets": None if request.targets is None else max(len(request.targets), request.total or 0),
             "skew": None if skew is None else round(skew, 3),
         }
-        try:
-            if envelope is not None and self._envelopes is not None:
-                _keep(self._envelopes, envelope)
-        except OSError as error:
-            self._fail(self._envelopes, error)
+        if envelope is not None:
+            self._keep(envelope)
         self._append(entry, durable=verdict == ALLOWED)
 
     def outcome(self, reply: Reply) -> None:
@@ -131,6 +120,14 @@ class AuditLog:
         """Close the file. The next line opens it again."""
         self._file.close()
 
+    def _keep(self, envelope: Envelope) -> None:
+        """Keep what was signed, if there is a folder for it."""
+        try:
+            if self._envelopes is not None:
+                _write_envelope(self._envelopes, envelope)
+        except OSError as error:
+            self._fail(self._envelopes, error)
+
     def _append(self, entry: Mapping[str, Any], durable: bool = False) -> None:
         try:
             self._file.append(entry, self._clock(), durable=durable)
@@ -145,7 +142,22 @@ class AuditLog:
         log.error("audit.failed", extra={"error": text})
 
 
-def _keep(folder: Path, envelope: Envelope) -> None:
+def _described(request: Request) -> dict[str, Any]:
+    """Return what a line has of a request: all but its inputs, in which secrets have to be masked."""
+    return {
+        "request": request.id,
+        "run": request.run,
+        "caller": request.caller,
+        "sender": request.sender,
+        "agent": request.agent,
+        "action": request.action,
+        "dry_run": request.dry_run,
+        "reason": request.reason,
+        "targets": None if request.targets is None else max(len(request.targets), request.total or 0),
+    }
+
+
+def _write_envelope(folder: Path, envelope: Envelope) -> None:
     """Write the signed payload and its signature to files that `ssh-keygen -Y verify` reads."""
     _write_new(folder / f"{envelope.digest}.payload", envelope.payload)
     if envelope.signature is not None:
