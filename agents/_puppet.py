@@ -11,6 +11,7 @@ The report is read without the tags: nothing in it is ever executed or turned in
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ def _plain(loader: Any, _suffix: str, node: yaml.Node) -> Any:
     return loader.construct_scalar(node)
 
 
+# YAML 1.1 gives the words `=` and `<<` meanings that no report has; PyYAML refuses the whole file for them.
+for _tag in ("value", "merge"):
+    _ReportLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _ReportLoader.construct_scalar)
 _ReportLoader.add_multi_constructor("!ruby/", _plain)
 _ReportLoader.add_multi_constructor("!", _plain)
 
@@ -108,11 +112,11 @@ def _read(path: Path) -> Any:
 
 
 def number(values: Mapping[str, Any], *keys: str) -> float:
-    """Return a number in nested mappings; 0 if it is missing."""
+    """Return a number in nested mappings; 0 if it is missing, or not a number."""
     found: Any = values
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
-    return float(found) if isinstance(found, (int, float)) else 0.0
+    return float(found) if isinstance(found, (int, float)) and math.isfinite(found) else 0.0
 
 
 def address(server: str | None) -> tuple[str | None, str | None]:

@@ -84,16 +84,25 @@ def _origin(point: EntryPoint) -> str:
     return f"from the package {point.dist.name} {point.dist.version}" if point.dist else f"from {point.value}"
 
 
-def _loaded(points: Sequence[EntryPoint]) -> PluginCommand:
+def loaded(kind: str, points: Sequence[EntryPoint]) -> tuple[str, Any]:
+    """Return the module of the only entry point of a name, and where it comes from. Raises ConfigError.
+
+    `kind` precedes the name in messages: `command`.
+    """
     point, *others = points
     if others:
         origins = ", and ".join(sorted(map(_origin, (point, *others))))
-        raise ConfigError(f"command '{point.name}': {origins} (uninstall one of the packages)")
-    where = f"command '{point.name}' {_origin(point)}"
+        raise ConfigError(f"{kind} '{point.name}': {origins} (uninstall one of the packages)")
+    where = f"{kind} '{point.name}' {_origin(point)}"
     try:
-        module: Any = point.load()
+        return where, point.load()
     except Exception as error:
         raise ConfigError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _loaded(points: Sequence[EntryPoint]) -> PluginCommand:
+    where, module = loaded("command", points)
+    [point] = points
     if not callable(getattr(module, "run", None)):
         raise ConfigError(f"{where}: '{point.value}' has no function 'run'")
     return PluginCommand(point.name, _origin(point), module.run, getattr(module, "make_parser", None))

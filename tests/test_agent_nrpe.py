@@ -173,14 +173,14 @@ def test_a_node_that_cannot_run_checks_as_their_user_refuses_them(
 
 
 def test_the_first_unknown_options_get_suggestions(tmp_path: Path) -> None:
-    """A file of another program, with thousands of unknown options, does not cost a search for each."""
+    """Ten unknown options get a suggestion; a file with thousands of them does not cost a search for each."""
     settings = configured(tmp_path, [f"comand_timeout{number}=5" for number in range(12)])
     reported = list(nrpe.configuration(settings))
     assert ["did you mean 'command_timeout'?" in line for line in reported] == [True] * 10 + [False] * 2
 
 
 def test_a_check_is_run_with_the_bytes_of_its_line(tmp_path: Path) -> None:
-    """In a file in Latin-1 comments and commands are used; a name that no caller can send is reported."""
+    """Comments and commands of a file in Latin-1 are used; a name that no caller can send is reported."""
     settings = configured(tmp_path, ["# gr\xf6\xdfe"])
     config = Path(settings["config"])
     out = tmp_path / "out"

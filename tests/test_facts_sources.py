@@ -60,13 +60,15 @@ def test_a_fact_that_is_given_twice_is_reported(tmp_path: Path, suffix: str, tex
 
 
 def test_a_release_file_that_is_not_utf8_costs_no_other_fact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """os-release(5) demands UTF-8; a file in Latin-1 has no facts, and the others are there."""
+    """os-release(5) demands UTF-8; a file in Latin-1 is reported, and the other facts are there."""
 
     def broken() -> dict[str, str]:
         return {"NAME": b"Gr\xfcn".decode()}
 
     monkeypatch.setattr("platform.freedesktop_os_release", broken)
-    assert built_in()["os"] == {"family": "unknown", "name": "unknown", "version": ""}
+    found = built_in()
+    assert found["os"] == {"family": "unknown", "name": "unknown", "version": ""}
+    assert found.omitted == ("os-release: fact 'os' is unknown: the file is not UTF-8",)
 
 
 def executable(path: Path, text: str) -> Path:

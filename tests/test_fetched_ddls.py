@@ -64,16 +64,6 @@ def test_another_ddl_of_most_nodes_is_fetched_again(network: Network) -> None:
         assert cache(network).entries()["odd"]["version"] == "1"
 
 
-def test_one_node_cannot_outvote_another() -> None:
-    """Of two DDLs that are equally common the kept one is used; without one, the caller must name a trusted node."""
-    honest, other = NodeRecord("web1", "1", ddls={"odd": "a"}), NodeRecord("evil", "1", ddls={"odd": "f"})
-    for kept in ("a", "f"):
-        assert most_common([honest, other], "odd", kept)[0] == kept
-    assert most_common([honest, honest, other], "odd", "f")[0] == "a"
-    with pytest.raises(UsageError, match="the nodes have 2 different ones"):
-        most_common([honest, other], "odd", "")
-
-
 def test_a_demanded_version_has_its_own_ddl(network: Network) -> None:
     """The DDL of `NAME@VERSION` is that of nodes with the version, if there are some; each is fetched once."""
     document = json.loads(network.nodes["web1"].agents["odd"].ddl.text)
@@ -103,6 +93,16 @@ def test_a_kept_ddl_that_was_changed_is_fetched_again(network: Network) -> None:
         path.write_text(text.replace('"version": "1"', '"version": "6"') + " ")
         assert fetch(fleet, cache(network), "odd") == path
         assert path.read_text() == text
+
+
+def test_one_node_cannot_outvote_another() -> None:
+    """Of two DDLs that are equally common the kept one is used. If neither is kept, nothing is fetched."""
+    honest, other = NodeRecord("web1", "1", ddls={"odd": "a"}), NodeRecord("evil", "1", ddls={"odd": "f"})
+    for kept in ("a", "f"):
+        assert most_common([honest, other], "odd", kept)[0] == kept
+    assert most_common([honest, honest, other], "odd", "f")[0] == "a"
+    with pytest.raises(UsageError, match="the nodes have 2 different ones"):
+        most_common([honest, other], "odd", "")
 
 
 def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:

@@ -14,7 +14,7 @@ from support.completing import configure
 from support.crpc_call import Captured, called, json_document
 from support.crpc_process import make_crpc
 
-from collective.clients import lookup
+from collective.clients import apps, lookup
 from collective.fleet.ddl_cache import FetchedDDLs
 
 USAGE, CONFIGURATION = 64, 78
@@ -50,13 +50,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     site.mkdir()
     monkeypatch.syspath_prepend(site)
 
-    def install(name: str, command: str, code: str | None = None) -> None:
+    def install(name: str, command: str, code: str | None = None, *, group: str = "collective.commands") -> None:
         module = f"{name}_{tmp_path.name.replace('-', '_')}"
         (site / f"{module}.py").write_text(MODULE.format(name=command) if code is None else code)
         info = site / f"{name}-1.2.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[collective.commands]\n{command} = {module}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{command} = {module}\n")
 
     return install
 
@@ -216,3 +216,60 @@ def test_entry_points_are_not_read_for_commands_of_crpc(path: Path) -> None:
     for words in (["schema"], ["describe", "package"], ["help", "ping"], ["package", "nosuch"], ["help"]):
         crpc = make_crpc(dict(os.environ), [sys.executable, "-c", script, json.dumps(words)])
         assert crpc().returncode == 0
+
+
+VERBS = """
+from collective.clients.apps import ExtraVerb
+def watch(arguments):
+    print("watching", *arguments)
+    return 5
+VERBS = {"watch": ExtraVerb("print the load every minute", watch)}
+"""
+
+
+@pytest.fixture
+def load_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that has the DDL of the agent load."""
+    action = {"description": "Show it", "input": {"type": "object"}, "output": {"type": "object"}}
+    metadata = {"name": "load", "description": "Report the load", "version": "1.0.0"}
+    (tmp_path / "ddl").mkdir()
+    (tmp_path / "ddl" / "load.json").write_text(json.dumps({"metadata": metadata, "actions": {"status": action}}))
+    (tmp_path / "client.yaml").write_text("collective: c\nstate: state\nregistry: none\nddls: [ddl]\n")
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
+
+
+@pytest.mark.usefixtures("load_agent")
+def test_a_package_brings_verbs_of_an_agent(package: Callable[..., None], capsys: Captured) -> None:
+    """The entry point has the agent's name; the verb gets the words behind it, and the help pages have it."""
+    package("acme", "load", VERBS, group="collective.verbs")
+    assert called(["load", "watch", "now"], capsys) == (5, "watching now\n", "")
+    for words in (["help"], ["help", "load"], ["describe", "load"]):
+        assert "print the load every minute" in called(words, capsys)[1]
+
+
+@pytest.mark.usefixtures("load_agent")
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import nosuch", "cannot be loaded: ModuleNotFoundError: No module named 'nosuch'"),
+        ("", "has no table 'VERBS' with an ExtraVerb for each name"),
+        ("VERBS = {'watch': print}", "has no table 'VERBS' with an ExtraVerb for each name"),
+    ],
+)
+def test_verbs_that_cannot_be_loaded_are_an_error(
+    package: Callable[..., None], code: str, message: str, capsys: Captured
+) -> None:
+    """The line names the agent and the package."""
+    package("acme", "load", code, group="collective.verbs")
+    found, _, err = called(["load", "watch"], capsys)
+    assert (found, err.count("\n")) == (CONFIGURATION, 1)
+    assert err.startswith("crpc: verbs of 'load' from the package acme 1.2: ")
+    assert message in err
+
+
+def test_a_package_changes_no_verbs_of_standard_agents(package: Callable[..., None]) -> None:
+    """Entry points with the name of a standard agent have no effect, with or without verbs of its own."""
+    package("acme", "service", VERBS, group="collective.verbs")
+    package("other", "nrpe", VERBS, group="collective.verbs")
+    assert apps.verbs("service") == {}
+    assert list(apps.verbs("nrpe")) == ["check"]

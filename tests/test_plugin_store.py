@@ -100,7 +100,7 @@ def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp
     [
         ("def go(:", "agents/extra.py: cannot be imported: SyntaxError"),
         ("raise SystemExit", "agents/extra.py: cannot be imported: SystemExit"),
-        ("x = 1", "action 'go' is in"),
+        ("x = 1", "action 'go' of ddl/extra.json is missing"),
     ],
 )
 def test_a_plug_in_that_cannot_be_loaded_changes_nothing(

@@ -1,5 +1,10 @@
 """Extra verbs of agents: `crpc AGENT VERB …`, for uses that one request and its replies do not cover.
 
+Those of other agents come from installed packages, by entry points that name modules:
+
+    [project.entry-points."collective.verbs"]
+    load = "acme.load_verbs"
+
 A module with the name of an agent has a table `VERBS`. It is imported when its agent is named on the command line. A
 verb with the name of an action takes precedence over the action. The module may also have a function `call_output`, for
 its own text form of the results of its actions.
@@ -14,10 +19,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collective import installed
+from collective.catalog import bundled
+from collective.errors import ConfigError
+
 if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.clients.results import CallOutput
     from collective.fleet.call import Call
+
+
+GROUP = "collective.verbs"
 
 
 @dataclass(frozen=True)
@@ -39,10 +51,23 @@ def agents() -> list[str]:
 
 
 def verbs(agent: str) -> Mapping[str, ExtraVerb]:
-    """Return the extra verbs of an agent by name."""
-    if agent not in agents():
+    """Return the extra verbs of an agent by name. Raises ConfigError for a package whose verbs cannot be loaded."""
+    if agent in agents():
+        found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
+        return found
+    return {} if (bundled() / f"{agent}.json").is_file() else _installed_verbs(agent)
+
+
+def _installed_verbs(agent: str) -> Mapping[str, ExtraVerb]:
+    points = [point for point in installed.entries(GROUP) if point.name == agent]
+    if not points:
         return {}
-    found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
+    from collective.clients import plugin_commands
+
+    where, module = plugin_commands.loaded("verbs of", points)
+    found = getattr(module, "VERBS", None)
+    if not isinstance(found, Mapping) or not all(isinstance(verb, ExtraVerb) for verb in found.values()):
+        raise ConfigError(f"{where}: '{points[0].value}' has no table 'VERBS' with an ExtraVerb for each name")
     return found
 
 

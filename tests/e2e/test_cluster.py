@@ -30,7 +30,7 @@ from collective import names
 from collective.aws.session import AWS
 from collective.cluster.joining import ClusterJoin, JoinWaiting, new_process
 from collective.cluster.place_file import PlaceFile
-from collective.cluster.state import ClusterMachine, ClusterState, encode
+from collective.cluster.state import ClusterMachine, ClusterState, StoredCluster, encode
 from collective.cluster.steps import Joiner, Start
 from collective.cluster.table import ClusterTable
 from collective.registry import NodeRecord
@@ -121,9 +121,23 @@ def test_attributes_of_a_hostile_writer_are_ignored(moto_server: str, collective
     table = ClusterTable(aws(moto_server), collective, "app")
     client = boto3.Session("test", "test", region_name="eu-central-1").client("dynamodb", endpoint_url=moto_server)
     item = {"identity": {"S": "#cluster app"}, "content": {"S": encode(ClusterState("a" * 32, 3, "web1"))}}
-    odd = {name: {"N": "1"} for name in ("beat_²", "beat_", "seen_\u0661", f"beat_{'9' * 5000}", "beat_1")}
+    odd = {name: {"N": "1"} for name in ("beat_²", "beat_", "seen_\u0661", f"beat_{'9' * 5000}", "beat_1", "version")}
     client.put_item(TableName=names.table(collective), Item={**item, **odd})
     assert table.read().beats == {1: 1}
+
+
+def test_an_item_without_a_version_is_no_cluster(moto_server: str, collective: str) -> None:
+    """The first write has the condition that there is no version, so such an item counts as missing.
+
+    moto shows an item that is being created for a moment: only with its key.
+    """
+    table = ClusterTable(aws(moto_server), collective, "app")
+    client = boto3.Session("test", "test", region_name="eu-central-1").client("dynamodb", endpoint_url=moto_server)
+    client.put_item(TableName=names.table(collective), Item={"identity": {"S": "#cluster app"}})
+    found = table.read()
+    assert found == StoredCluster()
+    assert table.write(found, ClusterState("a" * 32, 3, "web1"))
+    assert table.read().version == 1
 
 
 def test_machines_form_a_cluster_and_a_successor_takes_a_place(machines: ClusterHosts) -> None:

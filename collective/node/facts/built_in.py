@@ -9,6 +9,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from collective.fact_files.json_values import FactValues
 from collective.machine_addresses import addresses
 
 # Keys are values of ID and ID_LIKE in os-release. Any other distribution is a family of its own.
@@ -23,16 +24,17 @@ _FAMILIES = {
 }
 
 
-def built_in() -> dict[str, Any]:
+def built_in() -> FactValues:
     """Return facts of this machine. `memory` is in bytes; `addresses` excludes loopback and link-local addresses.
 
     `os.name` and `os.version` are ID and VERSION_ID of os-release. `os.family` is `debian`, `redhat`, `suse`, or
     `os.name` for a distribution outside these families.
     """
-    return {
+    release, problems = _release()
+    facts = {
         "hostname": socket.gethostname().partition(".")[0],
         "fqdn": socket.gethostname(),
-        "os": _operating_system(),
+        "os": _operating_system(release),
         "kernel": platform.release(),
         "architecture": platform.machine(),
         "processors": os.cpu_count() or 1,
@@ -40,6 +42,9 @@ def built_in() -> dict[str, Any]:
         "addresses": sorted(set(addresses())),
         "python": platform.python_version(),
     }
+    values = FactValues(facts)
+    values.omitted = problems
+    return values
 
 
 def full_name() -> Mapping[str, Any]:
@@ -52,11 +57,17 @@ def full_name() -> Mapping[str, Any]:
     return {"fqdn": name}
 
 
-def _operating_system() -> dict[str, str]:
+def _release() -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Return the content of os-release, and why it cannot be used; a machine need not have one."""
     try:
-        release = platform.freedesktop_os_release()
-    except (OSError, UnicodeDecodeError):  # none, or one that is not in UTF-8
-        release = {}
+        return platform.freedesktop_os_release(), ()
+    except UnicodeDecodeError:
+        return {}, ("os-release: fact 'os' is unknown: the file is not UTF-8",)
+    except OSError:
+        return {}, ()
+
+
+def _operating_system(release: Mapping[str, str]) -> dict[str, str]:
     name = release.get("ID", "unknown")
     names = [name, *release.get("ID_LIKE", "").split()]
     family = next((_FAMILIES[each] for each in names if each in _FAMILIES), name)
