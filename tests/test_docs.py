@@ -210,6 +210,16 @@ def test_every_defence_on_the_security_page_has_a_proof() -> None:
     assert [bullet for bullet in bullets if not bullet.endswith(" -->") and bullet != "nothing here."] == []
 
 
+def test_every_statement_about_an_attacker_has_a_proof() -> None:
+    """Each bullet of the threat model ends with a test, unless nothing stops the attacker."""
+    section = (DOCS / "security.md").read_text().partition("## What an attacker can do\n")[2].partition("\n## ")[0]
+    bullets = re.findall(
+        r"^- \*\*(?:Can|Stopped by|Still possible)\*\*: (.*?)(?=\n- |\n\n|\n*\Z)", section, re.MULTILINE | re.DOTALL
+    )
+    assert len(bullets) == 3 * section.count("### ")
+    assert [bullet for bullet in bullets if not bullet.endswith(" -->") and bullet != "nothing here."] == []
+
+
 def test_nothing_asks_to_install_a_name_that_is_not_published() -> None:
     """The name `collective-rpc` is free on PyPI, so neither documents nor messages ask pip to install that name."""
     files = [*DOCUMENTS, *(path for folder in SOURCES[:5] for path in (ROOT / folder).rglob("*") if path.is_file())]
