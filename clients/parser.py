@@ -215,9 +215,8 @@ class Parser(argparse.ArgumentParser):
         hint = f"see '{self.prog} --help'"
         if unknown := _UNKNOWN.fullmatch(message):
             message = f"unknown option '{unknown[1]}'"
-            known = self._all_options()
-            meant = _MEANT.get(unknown[1])
-            hint = f"did you mean '{meant}'?" if meant in known else suggest(unknown[1], known, hint)
+            options, meant = self._all_options(), _MEANT.get(unknown[1])
+            hint = f"did you mean '{meant}'?" if meant in options else suggest(unknown[1], options, hint)
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
         elif choice := _CHOICE.fullmatch(message):

@@ -96,7 +96,7 @@ def test_a_kept_ddl_that_was_changed_is_fetched_again(network: Network) -> None:
 
 
 def test_one_node_cannot_outvote_another() -> None:
-    """Of two DDLs that are equally common the kept one is used; without one, the caller must say whom it trusts."""
+    """Of two DDLs that are equally common the kept one is used. If neither is kept, nothing is fetched."""
     honest, other = NodeRecord("web1", "1", ddls={"odd": "a"}), NodeRecord("evil", "1", ddls={"odd": "f"})
     for kept in ("a", "f"):
         assert most_common([honest, other], "odd", kept)[0] == kept

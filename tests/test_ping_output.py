@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support.rendering import make_action, make_call, make_reply
@@ -21,10 +23,10 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> Ping:
 
     def text(*options: str, times: dict[str, float] = TIMES) -> str:
         args = ping.make_parser().parse_args(list(options))
-        call = make_call(make_action(display="always"), [make_reply(name, {}) for name in times])
+        call: Any = make_call(make_action(display="always"), [make_reply(name, {}) for name in times])
         shown = ping.PingOutput(call, args)
         for name, seconds in times.items():
-            monkeypatch.setattr(ping.time, "time", lambda seconds=seconds: call.started + seconds)
+            monkeypatch.setattr(time, "time", lambda seconds=seconds: call.started + seconds)
             shown.on_reply(call.outcomes.replies[name])
         stream = io.StringIO()
         shown.write(args.output, Screen(stream))

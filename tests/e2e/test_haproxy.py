@@ -61,7 +61,7 @@ class Balanced:
         """Return a line for each request to a node that HAProxy's configuration did not have."""
         found = []
         reloads = self.proxy.reloads()
-        ends = [one.time for one in reloads[1:]] + [time.time()]
+        ends = [one.began for one in reloads[1:]] + [time.time()]  # from then on, the next file may be in use
         for reload, end in zip(reloads, ends, strict=True):
             for name in self.servers.keys() - reload.nodes:
                 late = [at for at in self.servers[name].arrivals if reload.time + IN_FLIGHT < at < end]

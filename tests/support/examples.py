@@ -28,7 +28,7 @@ STANDS_FOR = (
     (r"package\('(openssl|php)'\)", "package('bash')"),
     (r"(?<!--run )c319fd85", "last"),
     (r"rpcutil daemon_stats", "rpcutil get_fact fact=role"),
-    (r"diff -3 last", "diff -2 last"),
+    (r"ping --slow", "ping --one --slow"),
     (r"service status service=nginx (.*)--watch 5s", r"service status service=nginx \1--watch 1s --for 1s"),
     (r"'data.status=running' --every 5s --for 10m", "'statuscode>=0' --every 1s --for 5s"),
     (r" --batch-sleep 30", " --batch-sleep 1"),

@@ -44,9 +44,10 @@ backend web
     server {{{{ node.identity | word }}}} 127.0.0.1:{{{{ node.facts.http_port }}}} check inter 500ms
 {{% endfor %}}
 """
-# Each reload is noted with its time, the state of the file, and the names of the nodes in it.
+# Each reload is noted with its begin and end, the state of the file, and the names of the nodes in it.
 RELOAD = """#!/bin/sh
 cd {folder} || exit 1
+began=$(date +%s.%N)
 if haproxy -c -q -f haproxy.cfg; then state=valid; else state=broken; fi
 if [ -s pid ] && kill -0 "$(cat pid)"; then
     haproxy -D -f haproxy.cfg -p pid -x socket -sf "$(cat pid)"
@@ -54,7 +55,7 @@ else
     haproxy -D -f haproxy.cfg -p pid
 fi
 code=$?
-echo "$(date +%s.%N) $state $code" $(sed -n 's/^ *server \\([^ ]*\\) .*/\\1/p' haproxy.cfg) >> reloads
+echo "$began $(date +%s.%N) $state $code" $(sed -n 's/^ *server \\([^ ]*\\) .*/\\1/p' haproxy.cfg) >> reloads
 exit $code
 """
 
@@ -89,8 +90,9 @@ class BalancedLayout(Layout):
 
 @dataclass(frozen=True)
 class Reload:
-    """A reload of HAProxy: when it ended, and the nodes in the file that it has loaded."""
+    """A reload of HAProxy: when it began and ended, and the nodes in the file that it has loaded."""
 
+    began: float
     time: float
     valid: bool
     code: int
@@ -120,8 +122,8 @@ class HAProxy:
         found = []
         with suppress(FileNotFoundError):
             for line in (self.folder / "reloads").read_text().splitlines():
-                when, state, code, *nodes = line.split()
-                found.append(Reload(float(when), state == "valid", int(code), frozenset(nodes)))
+                began, ended, state, code, *nodes = line.split()
+                found.append(Reload(float(began), float(ended), state == "valid", int(code), frozenset(nodes)))
         return found
 
     def get(self) -> tuple[int, str]:

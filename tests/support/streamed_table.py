@@ -18,6 +18,8 @@ from collective.registry.table_items import decoded, to_item
 
 ARN = "arn:aws:dynamodb:eu-central-1:111122223333:table/production_nodes/stream/2026-11-28T00:00:00.000"
 
+MANY_SHARDS = 8  # open ones, which are not split any more
+
 
 class ExpiredIterator(ClientError):
     """An iterator is older than 15 minutes."""
@@ -68,7 +70,7 @@ class StreamedTable:
         )
         self._numbers = itertools.count(1)
         self._names = itertools.count(1)
-        self._expired: set[str] = set()
+        self._generation = 0  # of iterators; those of an earlier one have expired
         self.shards: list[Shard] = []
         self._add(None)
 
@@ -100,8 +102,11 @@ class StreamedTable:
     # -- what happens to a stream
 
     def split(self, children: int = 2) -> None:
-        """End every open shard; each has children."""
-        for shard in [shard for shard in self.shards if shard.open]:
+        """End every open shard; each has children, or only one child if there are many."""
+        ending = [shard for shard in self.shards if shard.open]
+        if len(ending) >= MANY_SHARDS:
+            children = 1
+        for shard in ending:
             shard.open = False
             for _ in range(children):
                 self._add(shard.name)
@@ -114,7 +119,7 @@ class StreamedTable:
 
     def expire(self) -> None:
         """Let 15 minutes pass for every iterator."""
-        self._expired |= {f"{shard.name} {number}" for shard in self.shards for number in range(10_000)}
+        self._generation += 1
 
     # -- the clients
 
@@ -151,7 +156,7 @@ class StreamedTable:
         ShardIteratorType: str,  # noqa: N803
         SequenceNumber: str = "",  # noqa: N803
     ) -> Any:
-        """Return an iterator: the name of the shard and the number of the next record."""
+        """Return an iterator: the name of the shard, the number of the next record, and the generation."""
         shard = self._find(ShardId)
         sequences = [int(record["dynamodb"]["SequenceNumber"]) for record in shard.records]
         if ShardIteratorType == "LATEST":
@@ -162,15 +167,14 @@ class StreamedTable:
             begin = sum(number <= int(SequenceNumber) for number in sequences)
             if begin < shard.trimmed:
                 raise TrimmedData
-        self._expired.discard(f"{shard.name} {begin}")
-        return {"ShardIterator": f"{shard.name} {begin}"}
+        return {"ShardIterator": f"{shard.name} {begin} {self._generation}"}
 
     def get_records(self, ShardIterator: str) -> Any:  # noqa: N803
         """Return a page."""
         self.gets += 1
-        if ShardIterator in self._expired:
+        name, begin, generation = ShardIterator.split()
+        if int(generation) < self._generation:
             raise ExpiredIterator
-        name, begin = ShardIterator.split()
         shard = self._find(name)
         if int(begin) < shard.trimmed:
             raise TrimmedData
@@ -181,7 +185,7 @@ class StreamedTable:
         end = int(begin) + len(records)
         if end == len(shard.records) and not shard.open:
             return {"Records": records}
-        return {"Records": records, "NextShardIterator": f"{name} {end}"}
+        return {"Records": records, "NextShardIterator": f"{name} {end} {generation}"}
 
     def _write(self, identity: str, item: Any) -> None:
         known = self.items.pop(identity, None)

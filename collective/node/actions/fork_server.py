@@ -8,6 +8,7 @@ the next fork server can be asked for the same: nothing runs twice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -84,7 +85,11 @@ class ForkServer:
             except (OSError, EOFError) as error:
                 log.warning("forkserver.restarted", extra={"error": repr(error)})
                 self._forget()
+            try:
                 return self._start(modules)
+            except (OSError, EOFError):
+                self._forget()  # the next action does not wait for it
+                raise
 
     @property
     def pid(self) -> int | None:
@@ -102,10 +107,31 @@ class ForkServer:
             server.process.kill()
             self._server = None
 
+    def _begin(self) -> _Process:
+        """Start a fork server, and a thread that waits for its end."""
+        server = _launched(self._idle_limit)
+        try:
+            threading.Thread(target=self._reap, args=(server,), name="forkserver", daemon=True).start()
+        except RuntimeError:  # no further thread is possible
+            server.process.kill()
+            server.process.wait()
+            server.orders.close()
+            raise
+        return server
+
+    def _reap(self, server: _Process) -> None:
+        """Wait for the end of a fork server: one that ends when idle would stay a zombie until the next action.
+
+        Its socket is closed when no start uses it, which could otherwise read from another file of the same number.
+        """
+        server.process.wait()
+        with self._starting:
+            server.orders.close()
+
     def _start(self, modules: Collection[str]) -> StartedMonitor:
         if self.pid is None:
             self._forget()
-        server = self._server = self._server or _begin(self._idle_limit)
+        server = self._server = self._server or self._begin()
         is_new = not (server.has_served and server.imported.issuperset(modules))
         server.imported.update(modules)
         limit = BEGIN_LIMIT if is_new else START_LIMIT
@@ -125,7 +151,7 @@ class ForkServer:
         return StartedMonitor(pid, pidfd, channel)
 
 
-def _begin(idle_limit: float) -> _Process:
+def _launched(idle_limit: float) -> _Process:
     """Start a fork server, which has this process's import path and standard streams."""
     orders, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     options = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009 - typeshed does not have it
@@ -136,19 +162,7 @@ def _begin(idle_limit: float) -> _Process:
     except BaseException:
         orders.close()
         raise
-    try:
-        threading.Thread(target=_reap, args=(process, orders), name="forkserver", daemon=True).start()
-    except RuntimeError:  # no further thread is possible
-        process.kill()
-        _reap(process, orders)
-        raise
     return _Process(process, orders)
-
-
-def _reap(process: subprocess.Popen[bytes], orders: socket.socket) -> None:
-    """Wait for the end of a fork server: one that ends when idle would stay a zombie until the next action."""
-    with orders:
-        process.wait()
 
 
 def _order(orders: socket.socket, modules: Collection[str], remote: Channel, limit: float) -> tuple[int, int]:
@@ -161,4 +175,6 @@ def _order(orders: socket.socket, modules: Collection[str], remote: Channel, lim
     number = int(answer)
     if number < 0:
         raise RuntimeError(os.strerror(-number))
+    if not descriptors:  # this process has no room for it (unix(7), MSG_CTRUNC); the monitor ends without its channel
+        raise RuntimeError(os.strerror(errno.EMFILE))
     return number, descriptors[0]

@@ -16,6 +16,7 @@ import pickle
 import selectors
 import signal
 import socket
+import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -31,6 +32,7 @@ def main(control: int, idle_limit: float) -> None:
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal stops the daemon, which ends this
     with socket.socket(fileno=control) as daemon, selectors.DefaultSelector() as selector:
         selector.register(daemon, selectors.EVENT_READ)
+        gc.freeze()
         while ready := selector.select(None if len(selector.get_map()) > 1 else idle_limit):
             for key, _ in ready:
                 if key.data:
@@ -76,10 +78,12 @@ def _import(names: list[str]) -> None:
     What is loaded is exempt from garbage collection: a collection in a forked process would write to the memory that
     all of them share, and copy it.
     """
+    before = len(sys.modules)
     for name in names:
         with suppress(Exception):
             importlib.import_module(name)
-    gc.freeze()
+    if len(sys.modules) > before:
+        gc.freeze()
 
 
 def _close(selector: selectors.BaseSelector) -> None:
@@ -98,5 +102,9 @@ def _monitor(connection: int) -> NoReturn:
             job, limit, group = pickle.loads(channel.receive(LONGEST_JOB))  # noqa: S301 - from the daemon
             monitor_action(channel, job, limit, group)
         exit_code = 0
+    except Exception:
+        import traceback  # few monitors fail: for lack of descriptors or memory
+
+        traceback.print_exc()
     finally:
         os._exit(exit_code)
