@@ -145,7 +145,8 @@ def _programs(folder: str) -> Iterator[Path]:
 
 
 def _is_program(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    # os.path.isfile is false below a folder of PATH that this user cannot read; Path.is_file raises PermissionError.
+    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113
 
 
 def _problem(folder: str, path: Path) -> str | None:

@@ -28,6 +28,7 @@ SERVICE = "[Service]\nExecStart={}\n[Install]\nWantedBy=multi-user.target\n"
 UNITS = {
     "clock.service": SERVICE.format("/bin/sleep 1000") + "\n[Unit]\nDescription=Runs\n",
     "dies.service": SERVICE.format("/bin/sh -c 'echo no such disk >&2; exit 3'"),
+    "absent.service": SERVICE.format("/bin/sleep 1000") + "\n[Unit]\nConditionPathExists=/nowhere\n",
     "reloads.service": SERVICE.format("/bin/sleep 1000") + "\n[Service]\nExecReload=/bin/touch /run/reloaded\n",
 }
 MAIN = "collectived.service"
@@ -119,6 +120,14 @@ def test_a_service_that_dies_at_once_is_a_failure_with_its_log(machine: SystemdM
     assert (died["statuscode"], died["status"]) == (1, "failed")
     assert "no such disk" in died["statusmsg"] + json.dumps(died)
     assert machine.service("status", "nothing-of-this-name")["statuscode"] == 1
+
+
+def test_a_service_whose_condition_does_not_hold_is_not_started(machine: SystemdMachine) -> None:
+    """Systemd calls such a start a success, although nothing runs."""
+    started = machine.service("start", "absent")
+    assert (started["statuscode"], started["status"]) == (1, "stopped")
+    assert started["statusmsg"].startswith("service 'absent' is stopped after start: ")
+    machine.systemd.run("systemctl", "start", "absent")
 
 
 def test_a_service_is_reloaded(machine: SystemdMachine) -> None:
