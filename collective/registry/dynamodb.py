@@ -117,8 +117,7 @@ class DynamoDBRegistry:
 
     def read_with_changes(self) -> tuple[Contents, dict[str, str]]:
         """Return the whole table, and the last change of each record by identity."""
-        items = self._scan({})
-        return decoded(items), changes(items)
+        return _records_and_changes(self._scan({}))
 
     def read_heads(self) -> tuple[list[Head], Contents]:
         """Return the heads of all records; and revoked keys and invalid items, without records."""
@@ -132,7 +131,7 @@ class DynamoDBRegistry:
                 "ExpressionAttributeValues": {":since": {"N": since}},
             }
         )
-        return decoded(items), changes(items)
+        return _records_and_changes(items)
 
     def _scan(self, parameters: Any) -> list[Any]:
         """Read the table, consistently, so that nodes that have just registered are included.
@@ -190,3 +189,10 @@ class DynamoDBRegistry:
 
     def _now(self) -> Any:
         return time_attribute(self.now())
+
+
+def _records_and_changes(items: list[Any]) -> tuple[Contents, dict[str, str]]:
+    """Return the contents of items, and their last changes; empty the list, so that each item is freed when decoded."""
+    found = changes(items)
+    items.reverse()
+    return decoded(items.pop() for _ in range(len(items))), found

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import accumulate
+from sys import intern
 from typing import Any
 
 from collective import bounded_json, names
@@ -160,6 +161,10 @@ def decode(identity: str, packed: bytes, times: Mapping[str, float | None], inst
     for name, value in {**times, "instance": instance}.items():
         (_check_text if name == "instance" else _check_time)(name, value)
     known = {name: members[name] for name in _MEMBERS if name in members}
+    # Nodes have the names of facts, and agents with their DDLs, in common: one copy serves all records.
+    known["facts"] = {intern(fact): value for fact, value in known["facts"].items()}
+    for name in ("agents", "ddls"):
+        known[name] = {intern(agent): intern(text) for agent, text in known.get(name, {}).items()}
     known["classes"] = tuple(known.get("classes", ()))
     known["problems"] = tuple(map(escape_controls, known.get("problems", ())))
     for name in ("version", "public_key", "policy"):
