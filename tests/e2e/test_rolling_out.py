@@ -189,7 +189,7 @@ def test_on_a_terminal_confirmation_is_required(environment: dict[str, str], tmp
     run = ("shell", "run", f"command=echo x >> {tmp_path}/ran")
     for answer in ("n\n", "\n", "\x04"):
         code, shown = on_a_terminal(environment, answer, *run)
-        assert f"shell run command=echo x >> {tmp_path}/ran"[:50] in shown
+        assert f"shell run 'echo x >> {tmp_path}/ran"[:50] in shown
         assert "on 5 nodes (node[01-05].lab)? [y/N]" in shown
         assert (code, "crpc: 5 nodes matched: not confirmed: nothing was sent" in shown) == (4, True)
     assert not (tmp_path / "ran").exists()

@@ -10,7 +10,7 @@ import pytest
 from support.crpc_process import Completed, clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVELOPERS_ONLY = {"pytest", "hypothesis", "mypy", "ruff"}
+DEVELOPERS_ONLY = {"hypothesis", "mypy", "ruff", "pytest-xdist"}  # a lab has pytest, for the tests of agents
 
 
 @pytest.fixture(scope="module")
