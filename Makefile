@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods jobs files examples systemd puppet failures soak membership haproxy warm clean exports clusters
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods jobs files examples systemd puppet failures soak membership haproxy warm clean exports clusters instructions
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -97,6 +97,10 @@ failures: $(INSTALLED)  ## inject failures into real processes, and write what w
 	mkdir -p build
 	FAILURES=$(CURDIR)/build/failures.json $(VENV)/bin/pytest -m failure tests/e2e
 	PYTHONPATH=tests $(VENV)/bin/python -m support.failures build/failures.json
+
+instructions: $(INSTALLED)  ## instructions that a start of crpc executes, within a tenth of what was recorded; needs valgrind, or root
+	command -v valgrind >/dev/null || apt-get install -qq -y valgrind
+	INSTRUCTIONS=1 $(VENV)/bin/pytest -q tests/e2e/test_instructions.py
 
 warm: $(INSTALLED)  ## 1,000 calls of one warm process leave no open file, memory or process behind
 	WARM_CALLS=1000 $(VENV)/bin/pytest --timeout 1800 -q tests/e2e/test_warm.py tests/e2e/test_warm_terminal.py
