@@ -23,6 +23,7 @@ from support.node_server import CODE, DDL, REPLIES
 from support.simulated import Make
 from support.waiting import wait_until
 
+from collective.agents import _nrpe_config
 from collective.node.actions.fork_server import ForkServer
 from collective.node.jobs.store import open_database
 from collective.node.storage.journal import Journal, JournalLimits
@@ -34,6 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+_nrpe_config.CONFIG = "/no/such/nrpe.cfg"  # this machine may have one, with checks for another user
 make_neutral()  # before anything is collected: some values are read once
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes depends on its load
 hypothesis.settings.load_profile("any machine")
