@@ -202,7 +202,7 @@ def check_output_file(path: Path, forms: Sequence[str] = ()) -> None:
     folder, suffix = path.parent, path.suffix.lower()
     if suffix in _OTHER_FILES and suffix not in forms:
         known = ", ".join([*forms, ".json", ".jsonl", ".yaml", ".csv"])
-        raise UsageError(f"--output-file {path}: there is no form '{path.suffix}' (use {known} or .txt)")
+        raise UsageError(f"--output-file {path}: unknown form '{path.suffix}' (use {known} or .txt)")
     if path.is_dir():
         raise UsageError(f"--output-file {path}: is a folder")
     if not os.access(path if path.exists() else folder, os.W_OK):

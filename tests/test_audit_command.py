@@ -16,7 +16,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the working folder; there is no client.yaml."""
+    """Return the working folder, without a client.yaml."""
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path / "nowhere"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

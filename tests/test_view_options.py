@@ -125,7 +125,7 @@ def test_a_schema_has_the_forms_of_a_document(capsys: Captured) -> None:
         ("--folded --group-by value", "--group-by: not allowed with --folded"),
         ("--count --diff", "--diff: not allowed with --count"),
         ("--names --jmespath a", "--jmespath: not allowed with --names"),
-        ("--output-file result.html", "--output-file result.html: there is no form '.html' (use .json, "),
+        ("--output-file result.html", "--output-file result.html: unknown form '.html' (use .json, "),
         ("--where not", "--where 'not': column 4: missing field"),
         ("--jq a", "unknown option '--jq' (did you mean '--jmespath'?)"),
     ],

@@ -58,5 +58,5 @@ def test_a_problem_of_a_template_is_found(folder: Path, template: dict[str, str]
 def test_what_keeps_the_daemon_from_starting_is_found(folder: Path) -> None:
     """The lines are those of the daemon."""
     user = "watches.w.user: user 'no-such-user' does not exist on this node"
-    registry = "watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)"
+    registry = "watches: no registry to watch (set 'registry: dynamodb', or remove the watches)"
     assert problems(folder, {"exec": "true", "user": "no-such-user"}, registry="none") == [registry, user]

@@ -109,7 +109,7 @@ class ClusterTable:
 
 
 def _stored(item: Any, where: str) -> StoredCluster:
-    if not item or "version" not in item:  # the condition of the first write, too, is that there is no version
+    if not item or "version" not in item:  # the first write, too, requires a missing version
         return StoredCluster()
     state = decode(str(item.get("content", {}).get("S", "")), where)
     version = int(float(item.get("version", {}).get("N", "0")))

@@ -127,7 +127,7 @@ def test_attributes_of_a_hostile_writer_are_ignored(moto_server: str, collective
 
 
 def test_an_item_without_a_version_is_no_cluster(moto_server: str, collective: str) -> None:
-    """The first write has the condition that there is no version, so such an item counts as missing.
+    """The first write requires a missing version, so such an item counts as missing.
 
     moto shows an item that is being created for a moment: only with its key.
     """

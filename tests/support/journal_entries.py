@@ -37,6 +37,6 @@ def begin(journal: Journal, name: str, now: float = BEGAN, body: str = "asked", 
 
 
 def state(journal: Journal, name: str) -> str | None:
-    """Return the state of a request, None if there is no entry."""
+    """Return the state of a request, None without an entry."""
     entry = journal.find(name)
     return entry.state if entry else None
