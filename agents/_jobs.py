@@ -51,7 +51,8 @@ def line(command: str) -> list[str]:
 class ShellJob(NamedTuple):
     """A background command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5)).
 
-    `mark` is the token of the request that started it, which is in the environment of all its processes.
+    `born` is None if the command had ended before it was read. `mark` is the token of the request that started it,
+    which is in the environment of all its processes.
     """
 
     folder: Path
@@ -77,7 +78,7 @@ class ShellJob(NamedTuple):
     def status(self) -> str:
         """`starting`, `running`, `stopped` (exit code 0) or `failed`."""
         # In this order: a command that ends in between has written its exit code by then.
-        alive = self.pid is not None and _born(self.pid) == self.born
+        alive = self.pid is not None and self.born is not None and _born(self.pid) == self.born
         exitcode = self.exitcode
         if exitcode is not None:
             return "stopped" if exitcode == 0 else "failed"

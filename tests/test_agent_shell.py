@@ -155,6 +155,16 @@ def test_a_reused_process_number_is_not_the_job(settings: dict[str, Any]) -> Non
     assert job.status == "running"
 
 
+def test_a_command_that_ends_at_once_is_not_running(settings: dict[str, Any]) -> None:
+    """It may end before its start time is read; without a readable exit code it has failed."""
+    handle = shell.start("true", settings=settings)["handle"]
+    until_ended(handle, settings)
+    job = _jobs.find(Path(settings["jobs"]), handle)._replace(born=None)
+    assert job.status == "stopped"
+    (job.folder / "exitcode").write_text("?")
+    assert job.status == "failed"
+
+
 def test_a_folder_accessible_to_others_is_refused(settings: dict[str, Any]) -> None:
     """Jobs are only kept in a private folder."""
     folder = Path(settings["jobs"])
