@@ -141,7 +141,9 @@ def _other_types(keyword: str, value: Any, types: frozenset[str]) -> str | None:
     for one in value if keyword == "enum" else [value]:
         kind = type_of(one)
         if ("number" if kind == "integer" else kind) not in types:
-            return f"'{keyword}' has the value {json.dumps(one)[:100]}, which is not of type {' or '.join(sorted(types))}"
+            return (
+                f"'{keyword}' has the value {json.dumps(one)[:100]}, which is not of type {' or '.join(sorted(types))}"
+            )
     return None
 
 

@@ -120,7 +120,10 @@ def test_select_is_parsed_as_a_tree(text: str, tree: Any) -> None:
         ({"with_fact": ["role!=[wd]eb"]}, "column 7: '[wd]eb' is not a regular expression"),
         ({"with_fact": ["role!=(?i)web"]}, "column 7: '(?i)web' is not a regular expression"),
         ({"with_fact": [r"role!=web\d+"]}, "is not a regular expression"),
-        ({"with_fact": ["role!==web"]}, "column 7: '=web' begins with an operator (operators: == != =~ < <= > >=; text:"),
+        (
+            {"with_fact": ["role!==web"]},
+            "column 7: '=web' begins with an operator (operators: == != =~ < <= > >=; text:",
+        ),
         ({"with_fact": ["role===web"]}, "column 7: '=web' begins with an operator"),
         ({"with_fact": ["role<>web"]}, "column 6: '>web' begins with an operator"),
         ({"with_fact": ["role=!web"]}, "column 6: '!web' begins with an operator"),

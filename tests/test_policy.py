@@ -244,7 +244,10 @@ INVALID = {
         2,
         "rule 1: inputs: $ref 'http://example.com/x' does not",
     ),
-    "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (2, "inputs.properties.a.pattern: '(' is not a 'regex'"),
+    "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (
+        2,
+        "inputs.properties.a.pattern: '(' is not a regular expression: ",
+    ),
     "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (
         2,
         "inputs.properties.a: $id 'x:y' is not allowed",

@@ -59,7 +59,9 @@ def check_unquoted(operator: str, value: str) -> None:
             raise ValueError(f"invalid regular expression {value!r}: use /…/ without flags (ignore case: '/(?i)…/')")
         return
     if value.startswith(("=", "<", ">", "!")):
-        raise ValueError(f"{value!r} begins with an operator (operators: {' '.join(OPERATORS)}; text: {_quoted(value)})")
+        raise ValueError(
+            f"{value!r} begins with an operator (operators: {' '.join(OPERATORS)}; text: {_quoted(value)})"
+        )
     if patterns.looks_like_pattern(value) or _BRACKETS.search(value):
         raise ValueError(f"{value!r} is not a regular expression: {_SLASHES}, or quote it as text: {_quoted(value)}")
     unit = misspelt_unit(value) if operator in ORDER else None

@@ -37,7 +37,7 @@ def is_pattern(text: str) -> bool:
 
 
 def looks_like_pattern(text: str) -> bool:
-    """Return whether `text`, which is not a `/regex/`, could be meant as a regular expression or wildcard: `/web/i`, `web*`."""
+    """Return whether `text`, no `/regex/`, could be meant as a regular expression or wildcard: `/web/i`, `web*`."""
     return not is_pattern(text) and _PATTERN_LIKE.search(text) is not None
 
 

@@ -130,10 +130,13 @@ class Rule:
     def mistyped(self, known: Actions) -> Iterator[tuple[str, str]]:
         """Yield each input of an action covered by this rule that is of another type than its schema, and the problem.
 
-        Requests for such an action are denied."""
+        Requests for such an action are denied.
+        """
         for (agent, action), has in sorted(known.items()):
             if self.inputs is not None and self._names_action(agent, action):
-                yield from ((f"{agent} {action}", f"'{name}': {line}") for name, line in without_effect(self.inputs, has))
+                yield from (
+                    (f"{agent} {action}", f"'{name}': {line}") for name, line in without_effect(self.inputs, has)
+                )
 
     def misspelt(self, known: Actions) -> Mapping[str, str]:
         """Return the inputs that no action covered by this rule has, each with a hint.
