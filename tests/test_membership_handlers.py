@@ -254,6 +254,19 @@ def test_hostile_facts_reach_the_handler_escaped(tmp_path: Path) -> None:
     assert variables("join", Self("n", facts))["SERF_TAG_HALF"] == "\\ud800"
 
 
+def test_a_machine_without_facts_gets_its_role_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers of serf that act only on a load balancer work under `crpc watch`; a node has the role of its facts."""
+    line = 'echo "$SERF_SELF_ROLE+"' + f" >> {tmp_path}/out"
+    machine, node = CommandHandler(Command(line), Self("desk")), CommandHandler(Command(line), ME)
+    machine.handle([event(1, "join", "a")])
+    monkeypatch.setenv("SERF_SELF_ROLE", "other")
+    machine.handle([event(2, "join", "a")])
+    node.handle([event(3, "join", "a")])
+    assert (tmp_path / "out").read_text().split() == ["+", "other+", "lb+"]
+
+
 def test_a_fact_that_no_variable_can_hold_is_omitted(caplog: pytest.LogCaptureFixture) -> None:
     """A long fact of the node does not keep its handlers from running."""
     facts = {"long": "x" * 300_000, "role": "lb"}
