@@ -13,7 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from collective.errors import UsageError
-from collective.filters import Budget, ClassTest, FactTest, Filter, look_up, matches, may_differ, may_match, uses_data
+from collective.filters import (
+    Budget,
+    ClassTest,
+    FactTest,
+    Filter,
+    look_up,
+    matches,
+    may_differ,
+    may_match,
+    no_data,
+    uses_data,
+)
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.targets import Targets
@@ -164,7 +175,7 @@ def _could_match(targets: Targets, record: NodeRecord, budget: Budget, asks: boo
     if targets.method == "broadcast":
         return True
     if not record.omitted and not asks:
-        return matches(wanted, record, _no_data, budget)
+        return matches(wanted, record, no_data, budget)
     return may_match(wanted, record, _known_of(record), budget)
 
 
@@ -190,7 +201,7 @@ def _known_of(record: NodeRecord) -> Callable[[FactTest | ClassTest], bool]:
 def _is_named(wanted: Filter, name: str) -> bool:
     """Return whether the filter's identities allow a node of which nothing else is known."""
     only = Filter(identities=wanted.identities)
-    return matches(only, NodeRecord(name, ""), _no_data)
+    return matches(only, NodeRecord(name, ""), no_data)
 
 
 def _meant(targets: Targets, contents: Contents) -> str:
@@ -227,7 +238,3 @@ def answers(outcomes: Outcomes, request_ids: Iterable[str]) -> Discovery:
         silent=tuple(outcomes.silent),
         request_ids=tuple(request_ids),
     )
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Stand in for data functions, which only nodes can run."""
