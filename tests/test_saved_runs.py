@@ -144,8 +144,9 @@ def ends_when_looked_at(save: Save, runs: RunFolder, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(RunFile, "is_running", is_running)
     return file
 
+
+def test_a_run_that_ends_while_it_is_listed_is_complete(ends_when_looked_at: RunFile) -> None:
     """The last line is read again: the process of the run has not been killed."""
-    """Its process has not been killed: the last line is read again."""
     summary = ends_when_looked_at.summary()
     assert (summary.state, summary.end["exit"]) == ("complete", 0)
 
