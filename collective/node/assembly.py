@@ -96,6 +96,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
+    watch = _watch(config)  # before the plugins are loaded: a later change is noticed
     plugins = load_plugins(config)
     policy.report(plugins.inputs)
     parts = ServerParts(
@@ -119,7 +120,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registry = _registry(config, aws)
     registration = Registration(registry, describe, config.heartbeat, check_subscription)
-    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager, _watch(config))
+    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager, watch)
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
