@@ -98,6 +98,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
+    watch = _watch(config)  # before the plugins are loaded: a later change is noticed
     plugins = load_plugins(config)
     policy.report(plugins.inputs)
     parts = ServerParts(
@@ -122,7 +123,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     registry = _registry(config, aws)
     registration = Registration(registry, describe, config.heartbeat, check_subscription)
     reload = partial(reload_plugins, config, package)
-    reloading = Reloading(reload, server, policy, registration, manager, _watch(config))
+    reloading = Reloading(reload, server, policy, registration, manager, watch)
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
