@@ -18,7 +18,7 @@ from collective.errors import CollectiveError, ConfigError, NoNodes
 from collective.filters import parse
 from collective.fleet.discovery import Discovery
 from collective.fleet.fleet import Fleet
-from collective.fleet.node_sets import combined
+from collective.fleet.target_selection import combined
 from collective.fleet.targets import Targets
 from collective.registry import NodeRecord
 
