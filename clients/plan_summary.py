@@ -7,6 +7,7 @@ shell run command=uptime on 2 nodes (web[1-2])
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from collective.clients.render.formatting import in_words
 from collective.config import REQUESTS_AUTO, REQUESTS_LOCAL, REQUESTS_SHARED
 from collective.durations import in_words as in_time
 from collective.errors import UsageError
+from collective.filters import Filter, to_options, uses_data
 from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
 
@@ -30,7 +32,12 @@ def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
 
 
 def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for the time of a job, and for each hook and gate of a saved plan."""
+    """Yield a line for the reason, a filter that asks nodes, the time of a job, and each hook and gate of a plan."""
+    if document["reason"]:
+        yield escape_controls(f"reason: {document['reason']}")
+    wanted = Filter.from_data(document["targets"]["filter"])
+    if uses_data(wanted):
+        yield escape_controls(f"filter: {shlex.join(to_options(wanted))}")
     if document["background"]:
         yield job_line(document["background"])
     for name, hook in document["hooks"].items():

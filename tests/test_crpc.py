@@ -51,6 +51,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "ping -t=--": (USAGE, "-t/--timeout: invalid duration '--'"),
     "ping -vZ": (USAGE, "unknown option '-Z'"),
     "nodes list -vZ": (USAGE, "unknown option '-Z'"),
+    "inventory -F role=web": (USAGE, "unknown option '-F' (an option of 'crpc inventory export')"),
     "-- packge": (USAGE, "unknown agent 'packge'"),
     "keys --json trust": (USAGE, "the following arguments are required: --as"),
     "nrpe -v chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),

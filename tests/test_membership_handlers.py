@@ -7,12 +7,14 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from support.json_documents import check_schema
 from support.waiting import wait_until
 
+from collective.errors import ConfigError
 from collective.membership import Event, Member, StateFile
 from collective.membership.delivery import EventDelivery
 from collective.membership.handlers import JSON, Command, CommandHandler
@@ -194,6 +196,36 @@ def test_an_exception_of_a_handler_reaches_the_watcher(store: StateFile) -> None
         delivery.finish()
     delivery.stop(1)
     assert len(store.pending()) == 2
+
+
+def test_delivery_continues_after_an_error_of_the_store(store: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is no longer full, no handled event is repeated, and the waiting ones are delivered."""
+    recorder = Recorder()
+    recorder.go.set()
+    delivery = EventDelivery(store, recorder)
+
+    def full(*_: object) -> None:
+        raise ConfigError("disk is full")
+
+    def refused() -> bool:
+        with suppress(ConfigError):
+            delivery.resume()  # does nothing while a handler is still busy
+            return False
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delivered", full)
+        delivery.offer(stored(store, "a"))
+        with pytest.raises(ConfigError):
+            delivery.finish()
+        delivery.offer(stored(store, "ab"))
+        wait_until(refused, 10)
+    assert recorder.seen == [[1]]
+    delivery.resume()
+    delivery.finish()
+    assert sorted(recorder.seen) == [[1], [2], [3]]
+    assert store.pending() == []
+    delivery.stop(1)
 
 
 def test_serf_values() -> None:

@@ -85,7 +85,7 @@ class NodeWatch:
 
     def _step(self) -> float:
         try:
-            self._delivery.pause(0)
+            self._delivery.resume()
             self._delivery.offer(self._watcher.attempt())
         except Exception as error:  # the daemon serves requests, whatever a watch does
             if self._limiter.allows():
