@@ -11,13 +11,13 @@ import pytest
 from support.hammer import TEXT, document, swing
 
 from collective import data_ddl, ddl
-from collective.catalog import bundled
+from collective.bundled import DDLS
 from collective.errors import DDLError, UnknownAction
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-@pytest.mark.parametrize("path", sorted(bundled().glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(DDLS.glob("*.json")), ids=lambda path: path.stem)
 def test_the_standard_ddls_are_valid(path: Path) -> None:
     """Every shipped DDL passes the checks."""
     assert ddl.read(path).name == path.stem

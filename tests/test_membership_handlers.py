@@ -82,7 +82,7 @@ def test_a_handler_gets_json_on_request(tmp_path: Path) -> None:
     [
         ("exit 3", "exit code 3"),
         ("kill -TERM $$", "ended by SIGTERM"),
-        ("kill -35 $$", "ended by signal 35"),
+        ("kill -35 $$", "ended by SIGRTMIN+1"),
         ("no-such-command", "exit code 127"),
         ("sleep 60", "killed after 0.2 s"),
     ],

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import catalog, installed, names
+from collective import installed, names
 from collective.aws.session import AWS
+from collective.bundled import DDLS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
@@ -139,7 +140,7 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
     A plugin that is broken now keeps its version of `before`.
     """
     code = [agents.bundled(), *config.agents, *store.code_folders(config.state), *installed.code_folders()]
-    ddls = [catalog.bundled(), *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
+    ddls = [DDLS, *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
     return plugin_set.load(code, ddls, config.settings, before)
 
 
