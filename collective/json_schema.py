@@ -27,6 +27,7 @@ from collective.quick_check import whole_value_pattern
 from collective.schema_keywords import Problem
 from collective.string_formats import FORMATS
 from collective.time_limit import CHECK_SECONDS, check_expression, check_time, limited, search
+from collective.usual_mismatch import pattern_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN = 100  # characters of a value that an error quotes
@@ -149,8 +150,7 @@ def in_json(error: _Error) -> _Error:
 
 def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:
     if isinstance(instance, str) and not search(whole_value_pattern(pattern), instance):
-        shown = instance if len(instance) <= _SHOWN else instance[:_SHOWN] + "…"
-        yield ValidationError(f"{shown!r} does not match {pattern!r}")
+        yield ValidationError(pattern_text(pattern, instance))
 
 
 def _pattern_properties(
