@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,7 @@ def _start(words: list[str], log: Path, passed: Mapping[str, Any]) -> subprocess
     finally:
         os.close(file)
     assert process.stdin is not None  # noqa: S101 - because of stdin=PIPE
-    with process.stdin as pipe:
+    with suppress(BrokenPipeError), process.stdin as pipe:  # a process that has already ended is reported by `_wait`
         pipe.write(json.dumps(passed).encode())
     return process
 
@@ -155,10 +156,11 @@ def _wait(store: RunStore, run: str, process: subprocess.Popen[bytes], log: Path
     """Wait until a process has taken a run, or has already ended it. Raises ConfigError when it fails."""
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
+        has_ended = process.poll() is not None  # before the look at the record, which has its last events then
         entry = next((one for one in store.runs() if one.run == run), None)
         if entry and (entry.end or (entry.holder and entry.holder.process == process.pid and entry.is_running())):
             return entry
-        if process.poll() is not None:
+        if has_ended:
             break
         time.sleep(_LOOK)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -51,6 +51,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "ping -t=--": (USAGE, "-t/--timeout: invalid duration '--'"),
     "ping -vZ": (USAGE, "unknown option '-Z'"),
     "nodes list -vZ": (USAGE, "unknown option '-Z'"),
+    "inventory -F role=web": (USAGE, "unknown option '-F' (an option of 'crpc inventory export')"),
     "-- packge": (USAGE, "unknown agent 'packge'"),
     "keys --json trust": (USAGE, "the following arguments are required: --as"),
     "nrpe -v chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
@@ -110,7 +111,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "find --with-fakt role=web": (USAGE, "unknown option '--with-fakt' (did you mean '--with-fact'?)"),
     "find -F role=/(/": (
         USAGE,
-        "-F 'role=/(/': column 1: invalid regular expression '(': missing ), unterminated subpattern at character 1",
+        "-F 'role=/(/': column 6: invalid regular expression '(': missing ), unterminated subpattern at character 1",
     ),
     "find -F a=\udcff": (USAGE, "-F 'a=\\udcff': not valid UTF-8"),
     "find -S a=\udcff": (USAGE, "-S 'a=\\udcff': not valid UTF-8"),

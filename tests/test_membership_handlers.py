@@ -7,12 +7,14 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from support.json_documents import check_schema
 from support.waiting import wait_until
 
+from collective.errors import ConfigError
 from collective.membership import Event, Member, StateFile
 from collective.membership.delivery import EventDelivery
 from collective.membership.handlers import JSON, Command, CommandHandler
@@ -80,7 +82,7 @@ def test_a_handler_gets_json_on_request(tmp_path: Path) -> None:
     [
         ("exit 3", "exit code 3"),
         ("kill -TERM $$", "ended by SIGTERM"),
-        ("kill -35 $$", "ended by signal 35"),
+        ("kill -35 $$", "ended by SIGRTMIN+1"),
         ("no-such-command", "exit code 127"),
         ("sleep 60", "killed after 0.2 s"),
     ],
@@ -205,6 +207,36 @@ def test_an_exception_of_a_handler_reaches_the_watcher(store: StateFile) -> None
     assert len(store.pending()) == 2
 
 
+def test_delivery_continues_after_an_error_of_the_store(store: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is no longer full, no handled event is repeated, and the waiting ones are delivered."""
+    recorder = Recorder()
+    recorder.go.set()
+    delivery = EventDelivery(store, recorder)
+
+    def full(*_: object) -> None:
+        raise ConfigError("disk is full")
+
+    def refused() -> bool:
+        with suppress(ConfigError):
+            delivery.resume()  # does nothing while a handler is still busy
+            return False
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delivered", full)
+        delivery.offer(stored(store, "a"))
+        with pytest.raises(ConfigError):
+            delivery.finish()
+        delivery.offer(stored(store, "ab"))
+        wait_until(refused, 10)
+    assert recorder.seen == [[1]]
+    delivery.resume()
+    delivery.finish()
+    assert sorted(recorder.seen) == [[1], [2], [3]]
+    assert store.pending() == []
+    delivery.stop(1)
+
+
 def test_serf_values() -> None:
     """Facts that are no scalars are no tags; NUL never reaches the environment."""
     assert tags({"b": 1.5, "a": "x", "n": None, "l": [1], "t": True}) == {"a": "x", "b": "1.5", "t": "true"}
@@ -220,6 +252,19 @@ def test_hostile_facts_reach_the_handler_escaped(tmp_path: Path) -> None:
         "a\t\t$(touch pwned)`id`\thalf=\\ud800,nul=a\\x00b,role=$(touch pwned)`id`\n"
     )
     assert variables("join", Self("n", facts))["SERF_TAG_HALF"] == "\\ud800"
+
+
+def test_a_machine_without_facts_gets_its_role_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers of serf that act only on a load balancer work under `crpc watch`; a node has the role of its facts."""
+    line = 'echo "$SERF_SELF_ROLE+"' + f" >> {tmp_path}/out"
+    machine, node = CommandHandler(Command(line), Self("desk")), CommandHandler(Command(line), ME)
+    machine.handle([event(1, "join", "a")])
+    monkeypatch.setenv("SERF_SELF_ROLE", "other")
+    machine.handle([event(2, "join", "a")])
+    node.handle([event(3, "join", "a")])
+    assert (tmp_path / "out").read_text().split() == ["+", "other+", "lb+"]
 
 
 def test_a_fact_that_no_variable_can_hold_is_omitted(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from support.waiting import wait_until
 
 from collective.config import load_node
 from collective.errors import ConfigError
+from collective.membership import StateFile
 from collective.node.service.watches import NodeWatch, WatchingNode, make_watches
 from collective.registry import NodeRecord
 from collective.registry.feed import FullReads
@@ -79,6 +80,30 @@ def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> 
     assert lines() == ["member-join lb1 lb a", "member-join lb1 lb c", "member-leave lb1 lb a"]
 
 
+@pytest.mark.parametrize("template", [False, True])
+def test_a_watch_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: bool) -> None:
+    """A state that could not be written for a while loses no change of the members."""
+    out = tmp_path / "out"
+    (tmp_path / "t.j2").write_text("{% for one in members %}{{ one.identity }}\n{% endfor %}")
+    how = {"template": {"src": str(tmp_path / "t.j2"), "dest": str(out)}} if template else {"exec": f"cut -f1 >> {out}"}
+    registry = MemoryRegistry()
+    tries: list[object] = []
+
+    def full(*events: object) -> None:
+        tries.append(events)
+        raise ConfigError("disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StateFile, "delivered", full)
+        put(registry, "a")
+        watch = make(tmp_path, registry, every=0.05, **how)
+        watch.start()
+        wait_until(lambda: bool(tries), 20)
+    put(registry, "b")
+    wait_until(lambda: out.exists() and out.read_text() == "a\nb\n", 20)
+    watch.stop()
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -99,6 +124,7 @@ def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> 
         ("{a: {template: {src: x, dest: y, min_interval: 0}}}", "watches.a.template.min_interval: invalid duration"),
         ("{a: {template: {src: x, dest: y}, on: [join]}}", "watches.a.on: has no effect with template (remove it)"),
         ("{a: {template: {src: x, dest: y}, batch: true}}", "watches.a.batch: has no effect with template"),
+        ("{a: {template: {src: x, dest: ./z/../x}}}", "watches.a.template.dest: "),
         (
             "{a: {template: {src: x, dest: /y}}, b: {template: {src: z, dest: /y}}}",
             "watches.b.template.dest: /y is also that of the watch 'a'",
