@@ -51,6 +51,15 @@ def test_a_handler_gets_what_serf_gives(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("separator", ["\r", "\x0b", "\x85", "\u2028", "\x1b]0;"])
+def test_a_node_adds_no_lines_and_codes_of_terminals(tmp_path: Path, separator: str) -> None:
+    """Facts come from the nodes: what other programs take for the end of a line is escaped."""
+    facts = {"role": f"web{separator}b"}
+    assert run(tmp_path, [event(1, "join", "a", facts=facts)], "cat > $OUT")
+    text = (tmp_path / "out").read_bytes().decode()
+    assert (len(text.splitlines()), text.rstrip("\n").replace("\t", "").isprintable()) == (1, True)
+
+
 def test_consecutive_events_of_a_kind_are_one_call(tmp_path: Path) -> None:
     """As in serf, a call has one kind of event; the order of the events is kept."""
     events = [event(1, "join", "a"), event(2, "join", "b"), event(3, "failed", "a"), event(4, "join", "c")]
@@ -73,7 +82,7 @@ def test_a_handler_gets_json_on_request(tmp_path: Path) -> None:
     [
         ("exit 3", "exit code 3"),
         ("kill -TERM $$", "ended by SIGTERM"),
-        ("kill -35 $$", "ended by signal 35"),
+        ("kill -35 $$", "ended by SIGRTMIN+1"),
         ("no-such-command", "exit code 127"),
         ("sleep 60", "killed after 0.2 s"),
     ],
@@ -240,9 +249,22 @@ def test_hostile_facts_reach_the_handler_escaped(tmp_path: Path) -> None:
     facts = {"role": "$(touch pwned)`id`", "half": "\ud800", "nul": "a\0b"}
     assert run(tmp_path, [event(1, "join", "a", facts=facts)], "cat > $OUT")
     assert (tmp_path / "out").read_text() == (
-        "a\t\t$(touch pwned)`id`\thalf=\\ud800,nul=a\0b,role=$(touch pwned)`id`\n"
+        "a\t\t$(touch pwned)`id`\thalf=\\ud800,nul=a\\x00b,role=$(touch pwned)`id`\n"
     )
     assert variables("join", Self("n", facts))["SERF_TAG_HALF"] == "\\ud800"
+
+
+def test_a_machine_without_facts_gets_its_role_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers of serf that act only on a load balancer work under `crpc watch`; a node has the role of its facts."""
+    line = 'echo "$SERF_SELF_ROLE+"' + f" >> {tmp_path}/out"
+    machine, node = CommandHandler(Command(line), Self("desk")), CommandHandler(Command(line), ME)
+    machine.handle([event(1, "join", "a")])
+    monkeypatch.setenv("SERF_SELF_ROLE", "other")
+    machine.handle([event(2, "join", "a")])
+    node.handle([event(3, "join", "a")])
+    assert (tmp_path / "out").read_text().split() == ["+", "other+", "lb+"]
 
 
 def test_a_fact_that_no_variable_can_hold_is_omitted(caplog: pytest.LogCaptureFixture) -> None:

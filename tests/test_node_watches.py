@@ -124,6 +124,7 @@ def test_a_watch_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monkey
         ("{a: {template: {src: x, dest: y, min_interval: 0}}}", "watches.a.template.min_interval: invalid duration"),
         ("{a: {template: {src: x, dest: y}, on: [join]}}", "watches.a.on: has no effect with template (remove it)"),
         ("{a: {template: {src: x, dest: y}, batch: true}}", "watches.a.batch: has no effect with template"),
+        ("{a: {template: {src: x, dest: ./z/../x}}}", "watches.a.template.dest: "),
         (
             "{a: {template: {src: x, dest: /y}}, b: {template: {src: z, dest: /y}}}",
             "watches.b.template.dest: /y is also that of the watch 'a'",

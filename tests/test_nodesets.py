@@ -101,7 +101,9 @@ def test_invalid_identities_are_not_folded() -> None:
         fold(["a,b"])
 
 
-NAMES = st.from_regex(r"[a-c.]?[0-9]{0,3}[-_a]?0?[0-9]{1,2}(\.b[0-2])?", fullmatch=True)
+NAMES = st.from_regex(r"[a-c.]?[0-9]{0,3}[-_a]?0?[0-9]{1,2}(\.b[0-2])?", fullmatch=True).filter(
+    lambda name: not name.startswith("-")
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -65,7 +65,7 @@ def test_returning_none_is_an_empty_result(runner: Runner, plugin: Path) -> None
         ("exits", 5, "crashed", "the action called exit(3)"),
         ("exits_hard", 5, "crashed", "the action's process exited with code 3 before it returned a result"),
         ("dies", 5, "crashed", "the action was killed by SIGKILL"),
-        ("dies_of_a_nameless_signal", 5, "crashed", "the action was killed by signal 40"),
+        ("dies_of_a_real_time_signal", 5, "crashed", "the action was killed by SIGRTMIN+6"),
         ("prints", 5, "crashed", "Printed to standard output: 'debugging\\n' (10 characters"),
         ("returns_a_set", 5, "crashed", "data that JSON cannot hold: Object of type set"),
         ("returns_nan", 5, "crashed", "data that JSON cannot hold: Out of range float"),

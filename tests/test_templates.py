@@ -263,7 +263,7 @@ def test_a_command_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path)
 
 def test_a_command_can_be_ended_by_any_signal() -> None:
     """Real-time signals have no names; a command of another user may end itself with one."""
-    assert Commands(60.0, {}).run("kill -35 $$") == "ended by signal 35"
+    assert Commands(60.0, {}).run("kill -35 $$") == "ended by SIGRTMIN+1"
 
 
 def test_a_symbolic_link_stays(tmp_path: Path) -> None:
