@@ -223,7 +223,7 @@ from collective.clients.apps import ExtraVerb
 def watch(arguments):
     print("watching", *arguments)
     return 5
-VERBS = {"watch": ExtraVerb("print the load every minute", watch)}
+VERBS = {"watch": ExtraVerb("Print the load every minute", watch)}
 """
 
 
