@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import catalog, installed, names
+from collective import installed, names
 from collective.aws.session import AWS
+from collective.bundled import DDLS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
@@ -98,6 +99,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
+    watch = _watch(config)  # before the plugins are loaded: a later change is noticed
     plugins = load_plugins(config)
     policy.report(plugins.inputs)
     parts = ServerParts(
@@ -122,7 +124,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     registry = _registry(config, aws)
     registration = Registration(registry, describe, config.heartbeat, check_subscription)
     reload = partial(reload_plugins, config, package)
-    reloading = Reloading(reload, server, policy, registration, manager, _watch(config))
+    reloading = Reloading(reload, server, policy, registration, manager, watch)
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
@@ -138,7 +140,7 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
     A plugin that is broken now keeps its version of `before`.
     """
     code = [agents.bundled(), *config.agents, *store.code_folders(config.state), *installed.code_folders()]
-    ddls = [catalog.bundled(), *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
+    ddls = [DDLS, *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
     return plugin_set.load(code, ddls, config.settings, before)
 
 

@@ -14,12 +14,12 @@ from support.crpc_process import Completed, clean_environment, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVELOPERS_ONLY = {"hypothesis", "mypy", "ruff", "pytest-xdist"}  # a lab has pytest, for the tests of agents
+DEVELOPERS_ONLY = {"hypothesis", "mypy", "ruff", "pytest-xdist"}
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment into which the wheel has been installed, with the extra `lab`; returns its bin folder."""
+    """An environment with the wheel and its extras `lab` and `testing`; returns its bin folder."""
     folder = tmp_path_factory.mktemp("wheel")
     python = folder / "venv" / "bin" / "python"
     # By way of an sdist: nothing stale of the checkout gets in.
@@ -29,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Locked versions, so that the result does not depend on the day; pip refuses them if the wheel's ranges do.
     pip = (python, "-m", "pip", "install", "--quiet")
     run_once(*pip, "--require-hashes", "--requirement", ROOT / "requirements" / "demo.txt")
-    run_once(*pip, "--no-index", f"{wheel}[lab]")
+    run_once(*pip, "--no-index", f"{wheel}[lab,testing]")
     return python.parent
 
 
