@@ -82,6 +82,7 @@ def test_own_commands_are_in_the_help(folder: Path, capsys: Captured) -> None:
         assert "usage: crpc bash-web [KEY=VALUE ...] [options]" in page
         assert "The list is in the wiki." in page
         assert "crpc package status package=bash" in " ".join(page.split())
+        assert "inputs, as KEY=VALUE ('crpc describe package status' lists them)" in " ".join(page.split())
 
 
 def test_a_fixed_input_stays(folder: Path, capsys: Captured) -> None:
