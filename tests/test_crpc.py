@@ -111,7 +111,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "find --with-fakt role=web": (USAGE, "unknown option '--with-fakt' (did you mean '--with-fact'?)"),
     "find -F role=/(/": (
         USAGE,
-        "-F 'role=/(/': column 1: invalid regular expression '(': missing ), unterminated subpattern at character 1",
+        "-F 'role=/(/': column 6: invalid regular expression '(': missing ), unterminated subpattern at character 1",
     ),
     "find -F a=\udcff": (USAGE, "-F 'a=\\udcff': not valid UTF-8"),
     "find -S a=\udcff": (USAGE, "-S 'a=\\udcff': not valid UTF-8"),

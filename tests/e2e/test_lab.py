@@ -135,7 +135,7 @@ def test_a_lab_interrupted_during_its_start_leaves_nothing(tmp_path: Path) -> No
         text=True,
         start_new_session=True,
     )
-    wait_until(lambda: bool(list(tmp_path.glob("collective-lab-*/supervisor.pid"))), 20)
+    wait_until(lambda: bool(list(tmp_path.glob("collective-lab-*/supervisor.pid"))), 30)
     os.killpg(lab.pid, signal.SIGINT)
     stderr = lab.communicate(timeout=30)[1]
     assert lab.returncode == 4
@@ -261,7 +261,7 @@ def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     layout = Layout(tmp_path / ".local/state/collective/lab")
     os.kill(int(layout.supervisor_pid.read_text()), signal.SIGKILL)
-    wait_until(lambda: not processes_of(tmp_path), 10)
+    wait_until(lambda: not processes_of(tmp_path), 30)
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     assert crpc("lab", "stop").returncode == 0
     assert_nothing_left(tmp_path)

@@ -121,6 +121,6 @@ def test_a_loop_with_a_filter_reaches_every_line(terminal: TmuxTerminal, tmp_pat
 def test_the_question_names_what_will_happen(terminal: TmuxTerminal) -> None:
     """The question is on the terminal, also when both outputs go elsewhere; a no sends nothing."""
     terminal.type("crpc shell run true > /dev/null 2>&1; echo ended with $?")
-    wait_until(lambda: "shell run true on 5 nodes (node[01-05].lab)? [y/N]" in terminal.screen(), 20)
+    wait_until(lambda: "shell run true on 5 nodes (node[01-05].lab)? [y/N]" in terminal.screen(), 30)
     terminal.type("n")
     wait_until(lambda: "ended with 4" in terminal.screen(), 20, terminal.screen)
