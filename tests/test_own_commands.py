@@ -103,7 +103,7 @@ def test_a_mistyped_own_command_is_suggested(folder: Path, capsys: Captured) -> 
     ("text", "problem"),
     [
         ("summary: a\nagent: package", "'action' is a required property"),
-        ("summary: a\nagent: b\naction: c\nfilters: d", "'filters' was unexpected"),
+        ("summary: a\nagent: b\naction: c\nfilters: d", "unknown key 'filters'"),
         ("summary: a\nagent: b\naction: c\nask: [d]\ninputs: {d: 1}", "ask: 'd' is a fixed input"),
         ("summary: [", "commands/odd.yaml"),
     ],
