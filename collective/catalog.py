@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective import agent_versions, ddls, installed
+from collective import agent_versions, installed
+from collective.bundled import DDLS
 from collective.errors import DDLError, RPCError, UnknownAction, UsageError
 from collective.foreign_ddl import RUBY, ruby_files
 from collective.suggestions import suggest
@@ -16,14 +17,6 @@ from collective.suggestions import suggest
 if TYPE_CHECKING:
     from collective.ddl import DDL, Action
     from collective.filters import DataTest, Filter
-
-
-_BUNDLED = Path(*ddls.__path__)  # without importlib.resources, which takes 5 ms to import
-
-
-def bundled() -> Path:
-    """Return the folder of the standard agents' DDLs."""
-    return _BUNDLED
 
 
 class Catalog:
@@ -40,7 +33,7 @@ class Catalog:
         self._complete = False
         self._fetched: set[str] = set()
         self.ruby_paths: dict[str, Path] = {}  # of MCollective's DDL files, which must be converted, by agent
-        for folder in (bundled(), *folders):
+        for folder in (DDLS, *folders):
             self._add(folder)
             for path in ruby_files(folder):
                 self.ruby_paths.setdefault(path.stem, path)

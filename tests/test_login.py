@@ -82,6 +82,19 @@ def test_the_node_keeps_two_files(node: Network, tmp_path: Path) -> None:
     assert stat.S_IMODE((folder / FACTS).stat().st_mode) == 0o644
 
 
+def test_a_link_in_the_folder_is_replaced(node: Network, tmp_path: Path) -> None:
+    """Another user may own the folder: the file that a link leads to does not get the time of the daemon's look."""
+    folder, other = tmp_path / "files", tmp_path / "other"
+    files = LocalFiles(folder, node.nodes["web1"], 0o644, [])
+    files.write()
+    other.write_bytes((folder / FACTS).read_bytes())
+    os.utime(other, (0, 0))
+    (folder / FACTS).unlink()
+    (folder / FACTS).symlink_to(other)
+    files.write()
+    assert (other.stat().st_mtime, (folder / FACTS).is_symlink()) == (0.0, False)
+
+
 def test_a_folder_that_cannot_be_written_is_logged(
     node: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
@@ -23,7 +21,7 @@ from typing import Any, Protocol
 from collective.membership import serf_convention
 from collective.membership.members import Event
 from collective.membership.serf_convention import Self
-from collective.processes import signal_name
+from collective.processes import kill_group, signal_name
 from collective.text import plural
 from collective.watch_settings import TIMEOUT
 
@@ -86,7 +84,7 @@ class CommandHandler:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                _kill(process)
+                kill_group(process)
 
     def _run(self, kind: str, text: str, events: Iterable[Event]) -> bool:
         own = self._command.settings.get("env", os.environ)
@@ -136,15 +134,9 @@ def _ended(process: subprocess.Popen[bytes], text: str, timeout: float) -> str:
     try:
         process.communicate(text.encode(errors="backslashreplace"), timeout)
     except subprocess.TimeoutExpired:
-        _kill(process)
+        kill_group(process)
         process.communicate()
         return f"killed after {timeout:g} s"
     if process.returncode < 0:
         return f"ended by {signal_name(-process.returncode)}"
     return f"exit code {process.returncode}" if process.returncode else ""
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command and what it has started, unless that left its process group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collective.membership.members import Event, Member
+from collective.text import escape_controls
 
 MAX_TAG = 32 * 1024  # bytes of a tag in the environment; Linux refuses to run a command with 128 KiB in one variable
 DEFAULTS = {"SERF_SELF_ROLE": ""}  # serf always sets it; the user of a machine without facts may set another one
@@ -59,8 +60,12 @@ def _line(member: Member) -> str:
 
 
 def _clean(text: str) -> str:
-    r"""Return a field without tabs and line ends: serf writes them as `\t` and `\n`."""
-    return text.replace("\t", "\\t").replace("\n", "\\n")
+    r"""Return a field without tabs and line ends: serf writes them as `\t` and `\n`.
+
+    Other characters that end a line for some programs, or control a terminal, are written in the same way: facts come
+    from the nodes themselves.
+    """
+    return escape_controls(text)
 
 
 def _storable(text: str) -> str:

@@ -10,14 +10,12 @@ Lines are those of the settings, with the path of the candidate: nothing that no
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import IO, Any
 
-from collective.processes import signal_name
+from collective.processes import kill_group, signal_name
 from collective.text import escape_controls
 
 _OUTPUT = 2048  # bytes kept, the last ones
@@ -67,7 +65,7 @@ class Commands:
         with self._lock:
             self._stopped = True
             if self._process:
-                _kill(self._process, wait=False)
+                kill_group(self._process)
 
     def _start(self, line: str) -> subprocess.Popen[bytes]:
         with self._lock:
@@ -112,9 +110,6 @@ def _problem(code: int) -> str | None:
     return f"exit code {code}" if code else None
 
 
-def _kill(process: subprocess.Popen[bytes], *, wait: bool = True) -> None:
-    """Kill a command and what it has started, unless that left its process group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if wait:
-        process.wait()
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    kill_group(process)
+    process.wait()

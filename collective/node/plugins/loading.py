@@ -15,8 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from collective import catalog, ddl
+from collective import ddl
 from collective.agent import is_check
+from collective.bundled import DDLS
 from collective.errors import ConfigError, DDLError
 from collective.node.actions.importing import compiled, imported
 from collective.node.paths import may_exist
@@ -168,7 +169,7 @@ def require_trusted(*paths: Path) -> None:
     What ships with this package is not checked: who can change it can change the daemon.
     """
     for path in paths:
-        if any(path.is_relative_to(folder) for folder in (bundled_code(), catalog.bundled())):
+        if any(path.is_relative_to(folder) for folder in (bundled_code(), DDLS)):
             continue
         if problem := replaceable(path):
             raise ConfigError(f"{path}: not loaded, because other users can change it: {problem}")

@@ -2,8 +2,8 @@
 
 The document that they signed must name the run, the collective, the caller, the agent, the action, the same inputs,
 filter and reason, the same time of a background job and all nodes of the request, and must not have expired. Each
-approver and each key counts once, and the caller's own does not count. A node accepts as many requests of the run as the
-document allows: one, and its retries.
+approver and each key counts once, and the caller's own does not count. A node accepts as many requests of the run as
+the document allows: one, and its retries.
 """
 
 from __future__ import annotations
