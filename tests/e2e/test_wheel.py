@@ -15,7 +15,7 @@ DEVELOPERS_ONLY = {"hypothesis", "mypy", "ruff", "pytest-xdist"}
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment into which the wheel has been installed, with the extras `lab` and `testing`; returns its bin folder."""
+    """An environment with the wheel and its extras `lab` and `testing`; returns its bin folder."""
     folder = tmp_path_factory.mktemp("wheel")
     python = folder / "venv" / "bin" / "python"
     # By way of an sdist: nothing stale of the checkout gets in.
