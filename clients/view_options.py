@@ -138,7 +138,8 @@ def check_fields(found: View, names: Iterable[str]) -> None:
     """Raise UsageError if an option names a field that does not begin with one of `names`."""
     known = list(dict.fromkeys(names))
     for option, paths in _named(found).items():
-        _check_names(option, paths, known)
+        if paths:
+            _check_names(option, paths, known)
 
 
 def report_undeclared(args: argparse.Namespace, action: Action) -> None:

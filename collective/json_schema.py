@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.exceptions import SchemaError, best_match
@@ -27,9 +27,12 @@ from collective.quick_check import whole_value_pattern
 from collective.schema_keywords import Problem
 from collective.string_formats import FORMATS
 from collective.time_limit import CHECK_SECONDS, check_expression, check_time, limited, search
+from collective.usual_mismatch import pattern_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN = 100  # characters of a value that an error quotes
+
+_Error = TypeVar("_Error", ValidationError, SchemaError)
 
 _FORMATS = FormatChecker(formats=())
 _CHECKER = FormatChecker(formats=())  # of the formats in values
@@ -64,7 +67,13 @@ def _invalid(schema: Any) -> Problem | None:
     try:
         Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
     except SchemaError as error:
-        return Problem(tuple(error.absolute_path), error.message)
+        path = tuple(error.absolute_path)
+        if error.validator == "format":  # of the meta-schema, only `pattern` has one that is checked
+            reason = str(error.cause).removeprefix(
+                f"invalid regular expression {whole_value_pattern(error.instance)!r}: "
+            )
+            return Problem(path, f"'{error.instance}' is not a regular expression: {reason}")
+        return Problem(path, in_json(error).message)
     return None
 
 
@@ -125,10 +134,10 @@ def first_error(validator: Validator, data: Any, seconds: float = CHECK_SECONDS)
         return ValidationError("is nested too deeply, or a $ref of the DDL refers to itself")
     except ArithmeticError:  # `multipleOf` of a number beyond a float's range
         return ValidationError("contains a number that is too large")
-    return error and _in_json(error)
+    return error and in_json(error)
 
 
-def _in_json(error: ValidationError) -> ValidationError:
+def in_json(error: _Error) -> _Error:
     """Show a value as JSON and YAML have it (`null`, `true`), not as Python does."""
     shown = repr(error.instance)
     if (error.instance is None or isinstance(error.instance, bool)) and error.message.startswith(shown):
@@ -141,8 +150,7 @@ def _in_json(error: ValidationError) -> ValidationError:
 
 def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:
     if isinstance(instance, str) and not search(whole_value_pattern(pattern), instance):
-        shown = instance if len(instance) <= _SHOWN else instance[:_SHOWN] + "…"
-        yield ValidationError(f"{shown!r} does not match {pattern!r}")
+        yield ValidationError(pattern_text(pattern, instance))
 
 
 def _pattern_properties(

@@ -111,7 +111,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "find --with-fakt role=web": (USAGE, "unknown option '--with-fakt' (did you mean '--with-fact'?)"),
     "find -F role=/(/": (
         USAGE,
-        "-F 'role=/(/': column 1: invalid regular expression '(': missing ), unterminated subpattern at character 1",
+        "-F 'role=/(/': column 6: invalid regular expression '(': missing ), unterminated subpattern at character 1",
     ),
     "find -F a=\udcff": (USAGE, "-F 'a=\\udcff': not valid UTF-8"),
     "find -S a=\udcff": (USAGE, "-S 'a=\\udcff': not valid UTF-8"),
@@ -303,7 +303,7 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
     _, out, _ = called(["help"], capsys)
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     assert {*COMMANDS, "package", "service", "nrpe", "shell", "rpcutil", "broken"} <= lines.keys()
-    assert "\n  nrpe check       run one check on many nodes" in out
+    assert "\n  nrpe check       Run one check on many nodes" in out
     assert "cannot be read (see 'crpc describe broken')" in lines["broken"]
 
 
@@ -329,7 +329,7 @@ def test_a_standard_agent_is_described_without_a_configuration(unconfigured: Non
     code, out, err = called(["describe", "package", "install"], capsys)
     assert (code, err) == (0, "")
     assert "version" in out
-    assert "\ncrpc nrpe check: run one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
+    assert "\ncrpc nrpe check: Run one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
 
 
 # The file client.yaml is read for the agents' DDLs, not for these.

@@ -213,7 +213,7 @@ INVALID: dict[str, tuple[str | None, Any, str]] = {
     "exits": ("raise SystemExit(3)", DDL, "cannot be imported: SystemExit: 3"),
     "a query of numbers": (CODE, {**DDL, "query": {"type": "integer"}}, "$.query.type"),
     "no fields": (CODE, {**DDL, "output": {"type": "object", "properties": {}}}, "$.output.properties"),
-    "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a 'regex'"),
+    "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a regular expression: "),
     "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "(must be the file's name, 'mount')"),
     "unknown word": (CODE, {**DDL, "inputs": {}}, "'inputs' was unexpected"),
 }

@@ -129,6 +129,18 @@ UNENFORCED: dict[str, tuple[dict[str, Any], str]] = {
         "'format' has no effect on values of type number",
     ),
     "then without if": ({"then": {"minLength": 1}}, "'then' has no effect without 'if'"),
+    "if without then": ({"if": {"minLength": 1}}, "'if' has no effect without 'then' or 'else'"),
+    "a listed value of another type": (
+        {**TEXT, "enum": ["a", 1]},
+        "'enum' has the value 1, which is not of type string",
+    ),
+    "a constant of another type": ({**TEXT, "const": True}, "'const' has the value true, which is not of type string"),
+    "a POSIX class": ({**TEXT, "pattern": "^[[:alpha:]]+$"}, "'^[[:alpha:]]+$' is not a regular expression: "),
+    "Ruby's end of a text": (
+        {**TEXT, "pattern": r"\A[a-z]+\z"},
+        r"'\A[a-z]+\z' is not a regular expression: bad escape \z",
+    ),
+    "a value that JSON names otherwise": ({"minLength": True}, ".a.minLength: true is not of type 'integer'"),
     "a keyword's value": ({"minLength": "3"}, ".a.minLength: '3' is not of type 'integer'"),
     "items as in draft 7": (
         {"items": [{"type": "string"}]},
@@ -198,9 +210,11 @@ def test_a_file_must_have_the_name_of_its_agent(tmp_path: Path) -> None:
         (b"", "cannot be read as JSON"),
         (b"{", "cannot be read as JSON"),
         (b"\xff", "cannot be read as JSON"),
+        (b'{"actions": {}, "actions": {"a": {}}}', "cannot be read as JSON: duplicate key 'actions'"),
+        (b'{"metadata": {"timeout": NaN}}', "cannot be read as JSON: NaN is not JSON"),
         (b"[" * 100_000, "nested too deeply"),
     ],
-    ids=["empty", "cut", "bytes", "deep"],
+    ids=["empty", "cut", "bytes", "repeated", "nan", "deep"],
 )
 def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
     """The error for an unreadable file names its path."""

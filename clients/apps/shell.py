@@ -103,8 +103,8 @@ def _refuse_other_forms(args: argparse.Namespace, what: str, reason: str) -> Non
     require_text(args, what, reason.removeprefix("because "))
 
 
-_ABOUT = "run a command line (no 'command=' needed); --tail shows its output while it runs"
+_ABOUT = "Run a command line (no 'command=' needed); --tail shows its output while it runs"
 VERBS = {
     "run": ExtraVerb(_ABOUT, run, make_parser),
-    "output": ExtraVerb("print the whole output of a job, or of a truncated reply", output, make_output_parser),
+    "output": ExtraVerb("Print the whole output of a job, or of a truncated reply", output, make_output_parser),
 }

@@ -206,6 +206,8 @@ class Fleet:
         began = self._clock()
         found = self._selector.select(targets, described.agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
+        for text in silence.silence_lines(found.absent):
+            log.warning("discovery.absent", extra={"error": text})
         facts = pace_facts(self._registry, found.nodes, pace)
         return CallPlan(
             action=described,
@@ -268,7 +270,7 @@ class Fleet:
         """Return the nodes that `targets` selects and that have `agent`, and the nodes that may be missing among them.
 
         Targets that are only names need no discovery, and are returned as they are. With `verify` they are looked up
-        too, and names of nodes that do not exist are omitted.
+        too, and nodes that do not exist are in `absent`.
 
         Raises NoNodes when there are none of either kind, UsageError for a filter that cannot be evaluated, and
         TransportError.

@@ -57,9 +57,16 @@ class TargetSelector:
         """Return the nodes of `found` that match the other parts of `targets` as well."""
         if targets.nodes is not None:
             found = found.among(targets.nodes)
-        if found.nodes and (verify or targets.filter != Filter()):
-            rest = replace(targets, nodes=found.nodes, sets=None, limit=None, limit_seed=None)
-            found = self.select(rest, agent, verify=verify, certain=certain)
+        members = (*found.nodes, *found.not_asked)
+        if members and (verify or targets.filter != Filter()):
+            rest = replace(targets, nodes=members, sets=None, limit=None, limit_seed=None)
+            matching = self._finder.matching(rest, agent, certain=certain).among(members)
+            found = replace(
+                matching,
+                not_evaluated={**found.not_evaluated, **matching.not_evaluated},
+                silent=tuple(sorted({*found.silent, *matching.silent})),
+                request_ids=(*found.request_ids, *matching.request_ids),
+            )
         return self._limited(found, targets)
 
     def _limited(self, found: Discovery, targets: Targets) -> Discovery:

@@ -45,6 +45,7 @@ class Supervisor:
 
     def start(self, identity: str) -> None:
         """Fork a node, unless it is running."""
+        self.reap()  # it may have ended a moment ago
         if identity in self._pids.values():
             return
         folder = self._layout.node(identity)
@@ -71,6 +72,10 @@ class Supervisor:
 
             code = main(["--config", str(folder / "node.yaml")], self._session)
             atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` skips them; they flush the log
+        except Exception:  # such as an import of another version of collective than the supervisor has
+            import traceback
+
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -95,8 +100,9 @@ class Supervisor:
         """Stop every node, and kill those that do not stop in time."""
         for number in (signal.SIGTERM, signal.SIGCONT):  # SIGCONT, because a suspended process handles no signals
             self._signal_all(number)
-        until(self._all_ended, _STOP_TIMEOUT)
-        self._signal_all(signal.SIGKILL)
+        if not until(self._all_ended, _STOP_TIMEOUT):
+            self._signal_all(signal.SIGKILL)
+            until(self._all_ended, _STOP_TIMEOUT)  # what still runs may create files in the folder
 
     def _all_ended(self) -> bool:
         self.reap()

@@ -87,7 +87,8 @@ class CommandHandler:
                 kill_group(process)
 
     def _run(self, kind: str, text: str, events: Iterable[Event]) -> bool:
-        environment = {**self._command.settings.get("env", os.environ), **serf_convention.variables(kind, self.me)}
+        own = self._command.settings.get("env", os.environ)
+        environment = serf_convention.DEFAULTS | own | serf_convention.variables(kind, self.me)
         try:
             process = self._start(environment)
         except OSError as error:

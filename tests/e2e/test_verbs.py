@@ -97,4 +97,4 @@ def test_ctrl_c_kills_the_jobs(environment: dict[str, str], tmp_path: Path) -> N
     assert err.splitlines()[0] == "crpc: interrupted: killing the jobs (press Ctrl-C again to leave without waiting)"
     pids = (tmp_path / "pids").read_text().split()
     assert len(pids) == 2
-    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids), 10)
+    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids), 30)

@@ -79,12 +79,12 @@ def test_the_live_view_has_its_own_screen_and_follows_the_size(terminal: TmuxTer
     terminal.type("crpc shell run 'sleep 4' --yes --live")
     wait_until(lambda: terminal.format("#{alternate_on}") == "1" and "shell run" in terminal.screen(), 40)
     terminal.resize(60, 20)
-    wait_until(lambda: max(map(len, terminal.screen().splitlines())) <= 60 and "shell run" in terminal.screen(), 20)
+    wait_until(lambda: max(map(len, terminal.screen().splitlines())) <= 60 and "shell run" in terminal.screen(), 30)
     terminal.keys("", "C-z")
-    wait_until(lambda: terminal.format("#{alternate_on}") == "0", 20)
+    wait_until(lambda: terminal.format("#{alternate_on}") == "0", 30)
     shows(terminal, "Stopped")
     terminal.type("fg")
-    wait_until(lambda: terminal.format("#{alternate_on}") == "1", 20)
+    wait_until(lambda: terminal.format("#{alternate_on}") == "1", 30)
     wait_until(lambda: terminal.format("#{alternate_on}") == "0", 40)
     shows(terminal, "Finished processing 5 / 5 hosts")
 
@@ -133,8 +133,8 @@ def test_a_closed_terminal_ends_a_call_with_its_results(warm: Warm, opened: Open
         terminal.type(f"crpc shell run 'sleep 20' --yes --json >{tmp_path / 'results'}")
         shows(terminal, "0 / 5")
         assert warm.served() == before + (mode == "warm")
-    wait_until(lambda: (tmp_path / "results").stat().st_size > 0, 15)
-    wait_until(lambda: warm.state()["active"] == 0, 15)
+    wait_until(lambda: (tmp_path / "results").stat().st_size > 0, 30)
+    wait_until(lambda: warm.state()["active"] == 0, 30)
     assert len(json.loads((tmp_path / "results").read_text())["silent"]) == 5
 
 

@@ -15,6 +15,7 @@ LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worke
 
 # Why an action ended without its own result: the `reason` of its reply.
 CRASHED = "crashed"
+INVALID_OUTPUT = "invalid_output"
 INTERRUPTED = "interrupted"
 TIMEOUT = "timeout"
 CANCELLED = "cancelled"

@@ -18,7 +18,7 @@ from collective.errors import RPCError
 from collective.masking import hide, hide_in
 from collective.node.actions.cgroup import Group
 from collective.node.actions.importing import imported
-from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, failed_result
+from collective.node.actions.job import CRASHED, INVALID_OUTPUT, LARGEST_RESULT, ActionJob, ActionResult, failed_result
 from collective.node.actions.program import call_program
 from collective.processes import MARK, die_with_parent
 from collective.run_as import account_environment
@@ -119,7 +119,7 @@ def _encoded(result: ActionResult) -> bytes:
         encoded = result.encode()
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the action returned data that JSON cannot hold: {error} ({_CONVERT})"
-        return failed_result(message, reason=CRASHED).encode()
+        return failed_result(message, reason=INVALID_OUTPUT).encode()
     if len(encoded) > LARGEST_RESULT:
         message = f"the action returned {len(encoded)} bytes, more than the limit of {LARGEST_RESULT} bytes"
         return failed_result(message, reason=CRASHED).encode()

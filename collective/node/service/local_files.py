@@ -71,8 +71,8 @@ class LocalFiles:
                 self._folder.chmod(0o755)  # whatever the umask is
             for name, content in contents.items():
                 path = self._folder / name
-                if self._written.get(name) == content and path.exists():
-                    os.utime(path)
+                if self._written.get(name) == content and path.is_file() and not path.is_symlink():
+                    os.utime(path, follow_symlinks=False)  # the folder may be another user's
                 else:
                     replace_file(path, content, self._modes[name])
                     self._written[name] = content
