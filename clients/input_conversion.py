@@ -9,12 +9,12 @@ JSON is put in double quotes: `"5"`.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
+from collective.bounded_json import strict
 from collective.schema_types import Types
 
 _TRUE = ("true", "yes", "y", "t", "1")
@@ -104,21 +104,10 @@ def _string(text: str, types: Types) -> str:
 
 
 def _json(text: str, kind: type) -> Any:
-    value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    value = strict(text)
     if not isinstance(value, kind):
         raise ValueError(text)
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("duplicate key")
-    return members
-
-
-def _refuse(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
 
 
 _READERS: Mapping[str, Callable[[str, Types], Any]] = {

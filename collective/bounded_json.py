@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from collective.errors import MessageError
@@ -15,6 +16,7 @@ from collective.errors import MessageError
 MAX_DEPTH = 128  # levels of nesting; a filter of 50 levels needs two for each
 MAX_VALUES = 500_000  # 50,000 rows of ten columns, or 500,000 targets
 
+_SHOWN = 100  # characters of a key that an error quotes
 _STRING = re.compile('"[^"]*"')
 
 
@@ -23,7 +25,7 @@ def parse(text: str, what: str) -> Any:
     if _values(text) > MAX_VALUES:
         raise MessageError(f"{what}: more than {MAX_VALUES} values")
     try:
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant, parse_float=_finite)
+        value = strict(text)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"{what}: not JSON: {error or 'nested too deeply'}") from None
     if text.count("{") + text.count("[") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
@@ -31,6 +33,11 @@ def parse(text: str, what: str) -> Any:
     if "\\ud" in text or "\\uD" in text:
         _reject_surrogates(value, what)
     return value
+
+
+def strict(text: str) -> Any:
+    """Return the value of a JSON document of any size; raise ValueError for what `parse` rejects, but surrogates."""
+    return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant, parse_float=_finite)
 
 
 def _values(text: str) -> int:
@@ -55,7 +62,8 @@ def _deeper(value: Any, levels: int) -> bool:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("duplicate key")
+        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"duplicate key {repeated[:_SHOWN]!r}")
     return members
 
 

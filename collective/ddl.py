@@ -18,7 +18,7 @@ from typing import Any
 
 from collective import masking
 from collective.agent_versions import satisfies
-from collective.catalog import bundled
+from collective.bundled import DDLS
 from collective.ddl_document import check_action, check_document, check_schema, read_file
 from collective.ddl_mismatch import describe_mismatch, missing_alternatives
 from collective.errors import (
@@ -292,7 +292,7 @@ def read(path: Path) -> DDL:
 
     The DDLs of the standard agents are not checked again: the tests of each release do that.
     """
-    ddl = read_file(path, _parsed if path.parent == bundled() else parse)
+    ddl = read_file(path, _parsed if path.parent == DDLS else parse)
     if ddl.name in RESERVED:
         use = "a crpc command" if ddl.name in COMMANDS else "the agent of all data functions in policies"
         raise DDLError(f"{path}: the name '{ddl.name}' is reserved for {use} (rename the agent)")

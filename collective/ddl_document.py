@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import keyword
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from collective import schemas
+from collective.bounded_json import strict
 from collective.errors import DDLError
 from collective.foreign_ddl import choria_problem, ruby_problem
 from collective.quick_check import certainly_valid
@@ -35,7 +35,7 @@ def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
+        document = strict(text)
     except (OSError, ValueError, RecursionError) as error:
         unreadable = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
         raise DDLError(f"{path}: {ruby_problem(text) or unreadable}") from None
@@ -56,11 +56,11 @@ def check_document(document: Any, schema: str) -> None:
         return
     from jsonschema.exceptions import best_match
 
-    from collective.json_schema import validator
+    from collective.json_schema import in_json, validator
 
     error = best_match(validator(schemas.load(schema)).iter_errors(document))
     if error is not None:
-        raise DDLError(f"{error.json_path}: {error.message}")
+        raise DDLError(f"{error.json_path}: {in_json(error).message}")
 
 
 def check_schema(schema: Mapping[str, Any], where: str, ours: frozenset[str] = frozenset()) -> None:

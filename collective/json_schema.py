@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.exceptions import SchemaError, best_match
@@ -26,11 +26,16 @@ from collective.errors import DDLError
 from collective.quick_check import whole_value_pattern
 from collective.schema_keywords import Problem
 from collective.string_formats import FORMATS
+from collective.suggestions import suggest
+from collective.text import noun_form
 from collective.time_limit import CHECK_SECONDS, check_expression, check_time, limited, search
 from collective.usual_mismatch import pattern_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 _SHOWN = 100  # characters of a value that an error quotes
+
+_Error = TypeVar("_Error", ValidationError, SchemaError)
 
 _FORMATS = FormatChecker(formats=())
 _CHECKER = FormatChecker(formats=())  # of the formats in values
@@ -65,7 +70,16 @@ def _invalid(schema: Any) -> Problem | None:
     try:
         Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
     except SchemaError as error:
-        return Problem(tuple(error.absolute_path), error.message)
+        path = tuple(error.absolute_path)
+        if error.validator == "format":  # of the meta-schema, only `pattern` has one that is checked
+            reason = str(error.cause).removeprefix(
+                f"invalid regular expression {whole_value_pattern(error.instance)!r}: "
+            )
+            return Problem(path, f"'{error.instance}' is not a regular expression: {reason}")
+        if error.validator == "anyOf" and path[-1:] == ("type",):
+            hint = suggest(str(error.instance), _TYPES, f"types: {', '.join(_TYPES)}")
+            return Problem(path, f"unknown type {error.instance!r} ({hint})")
+        return Problem(path, in_json(error).message)
     return None
 
 
@@ -126,10 +140,10 @@ def first_error(validator: Validator, data: Any, seconds: float = CHECK_SECONDS)
         return ValidationError("is nested too deeply, or a $ref of the DDL refers to itself")
     except ArithmeticError:  # `multipleOf` of a number beyond a float's range
         return ValidationError("contains a number that is too large")
-    return error and _in_json(error)
+    return error and in_json(error)
 
 
-def _in_json(error: ValidationError) -> ValidationError:
+def in_json(error: _Error) -> _Error:
     """Show a value as JSON and YAML have it (`null`, `true`), not as Python does."""
     shown = repr(error.instance)
     if (error.instance is None or isinstance(error.instance, bool)) and error.message.startswith(shown):
@@ -170,8 +184,8 @@ def _additional_properties(
     elif not allowed and extras:
         shown = ", ".join(repr(name[:_SHOWN]) for name in sorted(extras)[:3])
         more = f" and {len(extras) - 3} more" if len(extras) > 3 else ""
-        verb = "was" if len(extras) == 1 else "were"
-        yield ValidationError(f"Additional properties are not allowed ({shown}{more} {verb} unexpected)")
+        hint = suggest(sorted(extras)[0], named)
+        yield ValidationError(f"unknown {noun_form(len(extras), 'key')} {shown}{more}" + (f" ({hint})" if hint else ""))
 
 
 def _unique_items(_validator: Any, unique: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:

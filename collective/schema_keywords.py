@@ -7,11 +7,13 @@ A validator ignores such keywords, so a policy or DDL would accept values that i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from collective.schema_types import type_of
 from collective.string_formats import FORMATS
 from collective.suggestions import suggest
 
@@ -31,7 +33,11 @@ _ONE = frozenset("not if then else items contains additionalProperties propertyN
 _LISTS = frozenset("allOf anyOf oneOf prefixItems".split())  # values: a list of schemas
 _MAPS = frozenset("properties patternProperties dependentSchemas $defs".split())  # values: a mapping to schemas
 _KEYWORDS = frozenset({"type", "enum", "const", "$ref"}).union(_ANNOTATIONS, _ONE, _LISTS, _MAPS, *_BY_TYPE.values())
-_NEEDED = {"then": "if", "else": "if", "minContains": "contains", "maxContains": "contains"}
+_NEEDED: Mapping[str, tuple[str, ...]] = {  # one of these must stand beside the keyword
+    "if": ("then", "else"),
+    **dict.fromkeys(("then", "else"), ("if",)),
+    **dict.fromkeys(("minContains", "maxContains"), ("contains",)),
+}
 
 # Keywords of the dialect that are not enforced here.
 _UNSUPPORTED = {
@@ -114,12 +120,30 @@ def _problem(keyword: str, value: Any, schema: Mapping[str, Any]) -> str | None:
         return f"unknown JSON Schema keyword '{keyword}'" + (f" ({hint})" if hint else "")
     if keyword == "format" and value not in FORMATS:
         return f"format '{value}' is not enforced ({suggest(value, FORMATS, 'formats: ' + ', '.join(FORMATS))})"
-    if keyword in _NEEDED and _NEEDED[keyword] not in schema:
-        return f"'{keyword}' has no effect without '{_NEEDED[keyword]}'"
+    if keyword in _NEEDED and not any(needed in schema for needed in _NEEDED[keyword]):
+        return f"'{keyword}' has no effect without '" + "' or '".join(_NEEDED[keyword]) + "'"
     types = _types(schema)
-    group = next((kind for kind, keywords in _BY_TYPE.items() if keyword in keywords), None)
-    if types and group and group not in types:
+    if types and keyword in ("enum", "const"):
+        return _other_types(keyword, value, types)
+    about = types_of_keyword(keyword)
+    if types and about and not about & types:
         return f"'{keyword}' has no effect on values of type {' or '.join(sorted(types))}"
+    return None
+
+
+def types_of_keyword(keyword: str) -> frozenset[str]:
+    """Return the type of the values that a keyword is about, `number` for integers too; empty if it is about any."""
+    return frozenset(kind for kind, keywords in _BY_TYPE.items() if keyword in keywords)
+
+
+def _other_types(keyword: str, value: Any, types: frozenset[str]) -> str | None:
+    """Return the problem of an `enum` or `const` with a value that the type excludes."""
+    for one in value if keyword == "enum" else [value]:
+        kind = type_of(one)
+        if ("number" if kind == "integer" else kind) not in types:
+            return (
+                f"'{keyword}' has the value {json.dumps(one)[:100]}, which is not of type {' or '.join(sorted(types))}"
+            )
     return None
 
 

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -106,7 +107,9 @@ def check_expression(expression: str) -> bool:
     check_time()
     check_size(expression, MAX_ELEMENTS)
     try:
-        re.compile(expression)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # syntax of other dialects, as in [[:alpha:]]
+            re.compile(expression)
         if not _is_simple(expression):
             _compiled(expression)
     except ValueError:

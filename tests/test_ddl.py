@@ -11,13 +11,13 @@ import pytest
 from support.hammer import TEXT, document, swing
 
 from collective import data_ddl, ddl
-from collective.catalog import bundled
+from collective.bundled import DDLS
 from collective.errors import DDLError, UnknownAction
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-@pytest.mark.parametrize("path", sorted(bundled().glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(DDLS.glob("*.json")), ids=lambda path: path.stem)
 def test_the_standard_ddls_are_valid(path: Path) -> None:
     """Every shipped DDL passes the checks."""
     assert ddl.read(path).name == path.stem
@@ -52,12 +52,14 @@ def test_an_unknown_action_is_refused_with_a_list() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown member": (document(color="red"), "'color' was unexpected"),
+    "an unknown member": (document(color="red"), "unknown key 'color'"),
+    "a misspelt member": (document(dispaly="ok"), "unknown key 'dispaly' (did you mean 'display'?)"),
     "no input": ({**document(), "actions": {"swing": {"description": "x", "output": {}}}}, "$.actions.swing"),
     "no actions": ({**document(), "actions": {}}, "$.actions"),
     "an action's name": ({**document(), "actions": {"Swing!": document()["actions"]["swing"]}}, "Swing!"),
     "an unknown display": (document(display="never"), "'never' is not one of"),
-    "an invalid schema": (document({"a": {"type": "text"}}), "'text' is not valid"),
+    "an invalid schema": (document({"a": {"type": "text"}}), "a.type: unknown type 'text' (types: string, integer, "),
+    "a misspelt type": (document({"a": {"type": "int"}}), "a.type: unknown type 'int' (did you mean 'integer'?)"),
     "an invalid pattern": (document({"a": {**TEXT, "pattern": "["}}), "$.actions.swing.input.properties.a.pattern"),
     "an input's name": (document({"a-b": TEXT}), "a-b"),
     "a Python keyword": (document({"class": TEXT}), "'class' is a Python keyword"),
@@ -129,6 +131,18 @@ UNENFORCED: dict[str, tuple[dict[str, Any], str]] = {
         "'format' has no effect on values of type number",
     ),
     "then without if": ({"then": {"minLength": 1}}, "'then' has no effect without 'if'"),
+    "if without then": ({"if": {"minLength": 1}}, "'if' has no effect without 'then' or 'else'"),
+    "a listed value of another type": (
+        {**TEXT, "enum": ["a", 1]},
+        "'enum' has the value 1, which is not of type string",
+    ),
+    "a constant of another type": ({**TEXT, "const": True}, "'const' has the value true, which is not of type string"),
+    "a POSIX class": ({**TEXT, "pattern": "^[[:alpha:]]+$"}, "'^[[:alpha:]]+$' is not a regular expression: "),
+    "Ruby's end of a text": (
+        {**TEXT, "pattern": r"\A[a-z]+\z"},
+        r"'\A[a-z]+\z' is not a regular expression: bad escape \z",
+    ),
+    "a value that JSON names otherwise": ({"minLength": True}, ".a.minLength: true is not of type 'integer'"),
     "a keyword's value": ({"minLength": "3"}, ".a.minLength: '3' is not of type 'integer'"),
     "items as in draft 7": (
         {"items": [{"type": "string"}]},
@@ -198,9 +212,11 @@ def test_a_file_must_have_the_name_of_its_agent(tmp_path: Path) -> None:
         (b"", "cannot be read as JSON"),
         (b"{", "cannot be read as JSON"),
         (b"\xff", "cannot be read as JSON"),
+        (b'{"actions": {}, "actions": {"a": {}}}', "cannot be read as JSON: duplicate key 'actions'"),
+        (b'{"metadata": {"timeout": NaN}}', "cannot be read as JSON: NaN is not JSON"),
         (b"[" * 100_000, "nested too deeply"),
     ],
-    ids=["empty", "cut", "bytes", "deep"],
+    ids=["empty", "cut", "bytes", "repeated", "nan", "deep"],
 )
 def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
     """The error for an unreadable file names its path."""

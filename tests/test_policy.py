@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collective.errors import ConfigError, PolicyError
-from collective.policy import KnownNode, Policy, Question, Rule
+from collective.policy import Actions, KnownNode, Policy, Question, Rule
 from collective.policy.parsing import parse
 from collective.yaml_file import parse_yaml
 
@@ -25,12 +25,13 @@ CASES = [
     for case in json.loads(path.read_text())["cases"]
 ]
 
-
-HAS = {
-    ("service", "restart"): frozenset({"service"}),
-    ("service", "status"): frozenset({"service"}),
-    ("package", "clean"): frozenset[str](),
-    ("data", "fstat"): frozenset({"query"}),
+STRING = frozenset({"string"})
+HAS: Actions = {
+    ("service", "restart"): {"service": STRING},
+    ("service", "status"): {"service": STRING},
+    ("package", "clean"): {},
+    ("data", "fstat"): {"query": STRING},
+    ("nettest", "connect"): {"host": STRING, "port": frozenset({"integer"})},
 }
 
 
@@ -85,7 +86,7 @@ MISSPELT = {
         "rule '1' cannot be evaluated, so the request is denied",
     ),
     "the input of another agent": ("{required: [package]}, agents: ['*'], allow: false", False, "no rule allows it"),
-    "an input below an input": ("{properties: {service: {properties: {servce: true}}}}", True, "rule '1' allows it"),
+    "an input below an input": ("{properties: {service: {not: {const: servce}}}}", True, "rule '1' allows it"),
 }
 
 
@@ -128,15 +129,55 @@ def test_a_misspelt_denial_is_not_skipped() -> None:
 def test_an_input_that_no_covered_action_has_is_reported(rule: str, problems: list[str]) -> None:
     """A name is not reported if the rule may cover actions whose inputs are unknown."""
     policy = parse(f"rules: [{{{rule}, name: x, inputs: {{properties: {{servce: true}}}}}}]", "policy.yaml")
-    assert policy.misspelt(HAS) == [f"rule 'x': inputs: {line}" for line in problems]
+    assert policy.input_problems(HAS) == [f"rule 'x': inputs: {line}" for line in problems]
 
 
 def test_a_rule_for_several_actions_allows_those_that_have_its_inputs() -> None:
     """An input that only some of the covered actions have is not an error; the others need their own rule."""
     policy = parse("rules: [{agents: [package, service], inputs: {properties: {service: true}}}]", "policy.yaml")
-    assert policy.misspelt(HAS) == []
+    assert policy.input_problems(HAS) == []
     assert policy.decide(replace(question("alice", "service", "status"), known=HAS)).allow
     assert not policy.decide(replace(question("alice", "package", "clean"), known=HAS)).allow
+
+
+WITHOUT_EFFECT = {
+    "{pattern: '^22$'}": "'pattern' has no effect on values of type integer",
+    "{allOf: [{maxLength: 2}]}": "'maxLength' has no effect on values of type integer",
+    "{not: {const: '22'}}": "'const' has no effect on values of type integer",
+    "{enum: [22, '443']}": "'enum' has no effect on values of type integer",
+    "{type: string}": "'type' has no effect on values of type integer",
+    "{items: {const: 22}}": "'items' has no effect on values of type integer",
+}
+
+
+@pytest.mark.parametrize("allow", ["true", "false"])
+@pytest.mark.parametrize("schema", WITHOUT_EFFECT)
+def test_a_schema_for_another_type_than_the_input_denies(schema: str, allow: str) -> None:
+    """JSON Schema ignores a keyword for other types, so such a rule neither allows nor lets a later rule allow."""
+    rule = f"{{name: x, agents: [nettest], inputs: {{properties: {{port: {schema}}}}}, allow: {allow}}}"
+    policy = parse(f"rules: [{rule}, {{name: all}}]", "policy.yaml")
+    asked = replace(question("alice", "nettest", "connect", data={"port": 23}), known=HAS)
+    decision = policy.decide(asked)
+    assert (decision.allow, decision.rule) == (False, "x")
+    assert policy.possible(asked)[-1] == decision
+    assert policy.input_problems(HAS) == [f"rule 'x': inputs: 'port': {WITHOUT_EFFECT[schema]} (nettest connect)"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "{enum: [22, 443]}",
+        "{minimum: 22}",
+        "{const: 22.0}",
+        "{anyOf: [{type: integer, maximum: 99}, {type: string, pattern: '^a$'}]}",
+        "true",
+    ],
+)
+def test_a_schema_for_the_type_of_the_input_is_no_problem(schema: str) -> None:
+    """Branches may be about values of other types, as in a schema for several actions."""
+    policy = parse(f"rules: [{{agents: [nettest], inputs: {{properties: {{port: {schema}}}}}}}]", "policy.yaml")
+    assert policy.input_problems(HAS) == []
+    assert policy.decide(replace(question("alice", "nettest", "connect", data={"port": 22}), known=HAS)).allow
 
 
 def test_a_rule_that_cannot_be_evaluated_denies() -> None:
@@ -203,7 +244,10 @@ INVALID = {
         2,
         "rule 1: inputs: $ref 'http://example.com/x' does not",
     ),
-    "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (2, "inputs.properties.a.pattern: '(' is not a 'regex'"),
+    "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (
+        2,
+        "inputs.properties.a.pattern: '(' is not a regular expression: ",
+    ),
     "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (
         2,
         "inputs.properties.a: $id 'x:y' is not allowed",

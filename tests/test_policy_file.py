@@ -113,7 +113,7 @@ def test_an_unreadable_policy_leaves_the_last_valid_one_in_force(path: Path) -> 
 def test_a_misspelt_input_is_logged_once_per_version(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log names an input that no action has, when the policy or the plugins change, and not at each request."""
     path.write_text("rules: [{agents: [service], inputs: {properties: {servce: {enum: [nginx]}}}}]")
-    policy, known = PolicyFile(path), {("service", "restart"): frozenset({"service"})}
+    policy, known = PolicyFile(path), {("service", "restart"): {"service": frozenset({"string"})}}
     asked = Question("alice", "service", "restart", {"service": "sshd"}, KnownNode({}, frozenset()), known=known)
     for _ in range(3):
         assert not policy.decide(asked).allow

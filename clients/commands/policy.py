@@ -113,7 +113,7 @@ def _check(args: argparse.Namespace) -> int:
     from collective import policy
 
     read = policy.read(args.file)
-    if problems := read.misspelt(_known(_catalog(args))):
+    if problems := read.input_problems(_known(_catalog(args))):
         raise PolicyError([f"{args.file}: {line}" for line in problems])
     _show_check(args, len(read.rules), ())
     return 0
@@ -136,7 +136,7 @@ def _test(args: argparse.Namespace) -> int:
     agent, action, *words = args.words
     catalog = _catalog(args)
     data, known = _inputs(catalog, agent, action, words), _known(catalog)
-    for line in rules.misspelt(known):
+    for line in rules.input_problems(known):
         notice(f"{args.file}: {line}")
     node = _node(args)
     when, nodes = args.time or time.time(), args.targets or 1
@@ -263,16 +263,18 @@ def _catalog(args: argparse.Namespace) -> Catalog:
 
 
 def _known(catalog: Catalog) -> Actions:
-    """Return the inputs of all actions and data functions that have a valid DDL."""
+    """Return the types of the inputs of all actions and data functions that have a valid DDL."""
     from collective import data_ddl
+    from collective.policy.input_names import InputTypes
+    from collective.policy.input_types import input_types
 
-    known: dict[tuple[str, str], frozenset[str]] = {}
+    known: dict[tuple[str, str], InputTypes] = {}
     for agent in catalog.paths:
         with suppress(CollectiveError):
-            known |= {(agent, name): frozenset(one.inputs) for name, one in catalog.ddl(agent).actions.items()}
+            known |= {(agent, name): input_types(one.input) for name, one in catalog.ddl(agent).actions.items()}
     for name in catalog.data_paths:
         with suppress(CollectiveError):
-            known[data_ddl.AGENT, name] = frozenset(catalog.data_function(name).inputs)
+            known[data_ddl.AGENT, name] = input_types(catalog.data_function(name).input)
     return known
 
 

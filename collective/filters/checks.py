@@ -19,6 +19,7 @@ MAX_FACT = 1000  # characters of a fact's path
 
 _NOT_IN_KEY = re.compile(r"[\s=<>!\"]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BRACKETS = re.compile(r"\[[^\]]+\]")  # of a value; classes of Chef have them: recipe[nginx]
 
 
 def check_fact(fact: str, operator: str, value: str) -> None:
@@ -57,7 +58,11 @@ def check_unquoted(operator: str, value: str) -> None:
         if value.startswith("/") and not patterns.is_pattern(value):
             raise ValueError(f"invalid regular expression {value!r}: use /…/ without flags (ignore case: '/(?i)…/')")
         return
-    if patterns.looks_like_pattern(value):
+    if value.startswith(("=", "<", ">", "!")):
+        raise ValueError(
+            f"{value!r} begins with an operator (operators: {' '.join(OPERATORS)}; text: {_quoted(value)})"
+        )
+    if patterns.looks_like_pattern(value) or _BRACKETS.search(value):
         raise ValueError(f"{value!r} is not a regular expression: {_SLASHES}, or quote it as text: {_quoted(value)}")
     unit = misspelt_unit(value) if operator in ORDER else None
     if unit is not None:
@@ -79,6 +84,8 @@ def check_name(name: str) -> None:
         patterns.check(patterns.bare(name))
     elif patterns.looks_like_pattern(name) or "~" in name:
         raise ValueError(f"{name!r} is neither a name nor a regular expression: {_SLASHES}")
+    elif "," in name:
+        raise ValueError(f"{name!r} is a list: give each name its own option or test")
 
 
 def check_identity(name: str) -> None:

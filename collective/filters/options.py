@@ -70,6 +70,8 @@ def read_fact(option: str, text: str) -> FactTest:
         with pointing_at(option, text, at):
             checks.check_unquoted(operator_of(found[0], value), value)
     test = FactTest(name, operator_of(found[0], value), value)
+    with pointing_at(option, text, at):
+        checks.check_comparison(test.operator, test.value)
     with pointing_at(option, text, start):
         checks.check_fact(test.fact, test.operator, test.value)
     return test

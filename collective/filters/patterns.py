@@ -27,7 +27,7 @@ MATCH_SECONDS = 0.25  # for all the expressions of one filter on one node
 MAX_LENGTH = 500  # characters of one expression
 MAX_ELEMENTS = 500  # of one expression with its repetitions expanded
 
-_PATTERN_LIKE = re.compile(r"^[/~^]|\$$|\.[*+]")
+_PATTERN_LIKE = re.compile(r"^[/~^]|\$$|\.\+|[*?|]|\\[.dDwWsSbB]")  # /web, web$, web*, web|db, web\d
 _PLACE = re.compile(r" at position (\d+).*", re.DOTALL)
 
 
@@ -37,7 +37,7 @@ def is_pattern(text: str) -> bool:
 
 
 def looks_like_pattern(text: str) -> bool:
-    """Return whether `text`, which is not a `/regex/`, could be meant as a regular expression: `/web/i`, `~web`."""
+    """Return whether `text`, no `/regex/`, could be meant as a regular expression or wildcard: `/web/i`, `web*`."""
     return not is_pattern(text) and _PATTERN_LIKE.search(text) is not None
 
 

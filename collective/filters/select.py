@@ -171,7 +171,8 @@ class _SelectParser:
         written = self._match(OPERATOR)
         end = self._at
         self._skip_whitespace()
-        first = self._text[self._at : self._at + 1]
+        at = self._at
+        first = self._text[at : at + 1]
         if first == "/":
             value = self._slashed()
         elif first in ("'", '"'):
@@ -181,10 +182,13 @@ class _SelectParser:
             value = "" if missing else self._match(_BARE_VALUE)
             if not value:
                 fail(self._option, self._text, end, f"missing value after '{written}'")
-            with pointing_at(self._option, self._text, self._at - len(value)):
+            with pointing_at(self._option, self._text, at):
                 checks.check_unquoted(operator_of(written, value), value)
         self._skip_whitespace()
-        return operator_of(written, value), value
+        operator = operator_of(written, value)
+        with pointing_at(self._option, self._text, at):
+            checks.check_comparison(operator, value)
+        return operator, value
 
     def _slashed(self) -> str:
         return self._match(SLASHED) or self._fail("regular expression not closed (quote a string that begins with '/')")

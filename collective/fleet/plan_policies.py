@@ -12,6 +12,7 @@ from typing import Any
 from collective.ddl import Action
 from collective.fleet.plan import CallPlan
 from collective.policy import CallFacts, KnownNode, Policy, Question
+from collective.policy.input_types import input_types
 from collective.registry import NodeRecord
 
 _NO_RECORD = "not in the registry"
@@ -54,7 +55,7 @@ def _refusal(plan: CallPlan, policy: Policy, record: NodeRecord, caller: str, no
     call = CallFacts(plan.reason or "", len(plan.nodes), None, now)
     possible = ""
     for name, action, data in steps:
-        known = {(action.agent, action.name): frozenset(action.inputs)}
+        known = {(action.agent, action.name): input_types(action.input)}
         asked = Question(caller, action.agent, action.name, data, node, known=known, call=call)
         decisions = policy.possible(asked)
         denials = [one.why for one in decisions if not one.allow]

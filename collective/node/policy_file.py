@@ -57,7 +57,7 @@ class PolicyFile:
         if self._reported[0] is policy and self._reported[1] is known:
             return
         self._reported = (policy, known)
-        self._unknown = tuple(f"{self._path}: {line}" for line in policy.misspelt(known))
+        self._unknown = tuple(f"{self._path}: {line}" for line in policy.input_problems(known))
         for line in self._unknown:
             log.warning("policy.unknown_input", extra={"problem": line})
 
@@ -99,7 +99,7 @@ def problems(path: Path, known: Actions) -> list[str]:
         return list(error.problems)
     if not any(rule.allow and rule.callers for rule in policy.rules):
         return [f"{path}: no rule that allows anything, so every request is refused (add a rule)"]
-    return [f"{path}: {line}" for line in policy.misspelt(known)]
+    return [f"{path}: {line}" for line in policy.input_problems(known)]
 
 
 def _missing(path: Path) -> str:

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-Actions = Mapping[tuple[str, str], frozenset[str]]
-"""The names of the inputs of known actions, by agent and action. Data functions are actions of the agent `data`."""
+from collective.schema_types import Types
+
+InputTypes = Mapping[str, "Types | None"]
+Actions = Mapping[tuple[str, str], InputTypes]
+"""The types of the inputs of known actions, by agent and action. Data functions are actions of the agent `data`."""
 
 _IN_LISTS = ("allOf", "anyOf", "oneOf")
 _IN_PLACE = ("not", "if", "then", "else")
@@ -19,7 +22,7 @@ _IN_PLACE = ("not", "if", "then", "else")
 
 def named(schema: Mapping[str, Any]) -> frozenset[str]:
     """Return the names of properties of the inputs as a whole, wherever a schema for them has them."""
-    return frozenset(name for part in _in_place(schema) for name in _names(part))
+    return frozenset(name for part in in_place(schema) for name in _names(part))
 
 
 def _names(schema: Mapping[str, Any]) -> Iterator[str]:
@@ -34,9 +37,9 @@ def _names(schema: Mapping[str, Any]) -> Iterator[str]:
         yield from (name for name in allowed if isinstance(name, str))
 
 
-def _in_place(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema and those of its subschemas that are about the same value."""
-    pending: list[Any] = [root]
+def in_place(root: Mapping[str, Any], start: Any = None) -> Iterator[Mapping[str, Any]]:
+    """Yield the schema `start` (by default `root`) and those of its subschemas that are about the same value."""
+    pending: list[Any] = [root if start is None else start]
     seen: set[int] = set()
     while pending:
         schema = pending.pop()

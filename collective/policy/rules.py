@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from collective import filters
 from collective.filters import Budget, Filter, Node
 from collective.policy.input_names import Actions, named
+from collective.policy.input_types import without_effect
 from collective.policy.requirements import NO_REQUIREMENTS, CallFacts, Requirements
 from collective.policy.time_window import TimeWindow
 from collective.quick_check import certainly_valid
@@ -119,7 +120,23 @@ class Rule:
         has = question.known.get((question.agent, question.action))
         if self.inputs is None or has is None or not self._covers(question):
             return frozenset()
-        return self._names - has
+        return self._names - has.keys()
+
+    def without_effect(self, question: Question) -> bool:
+        """Return whether the inputs of a request that this rule covers are of types that its schema is not about."""
+        has = question.known.get((question.agent, question.action), {})
+        return self.inputs is not None and any(True for _ in without_effect(self.inputs, has))
+
+    def mistyped(self, known: Actions) -> Iterator[tuple[str, str]]:
+        """Yield each input of an action covered by this rule that is of another type than its schema, and the problem.
+
+        Requests for such an action are denied.
+        """
+        for (agent, action), has in sorted(known.items()):
+            if self.inputs is not None and self._names_action(agent, action):
+                yield from (
+                    (f"{agent} {action}", f"'{name}': {line}") for name, line in without_effect(self.inputs, has)
+                )
 
     def misspelt(self, known: Actions) -> Mapping[str, str]:
         """Return the inputs that no action covered by this rule has, each with a hint.
@@ -129,7 +146,7 @@ class Rule:
         covered = [names for (agent, action), names in known.items() if self._names_action(agent, action)]
         if self.inputs is None or not covered or self._covers_more(known):
             return {}
-        existing = frozenset[str]().union(*covered)
+        existing = frozenset[str]().union(*(names.keys() for names in covered))
         return {name: suggest(name, sorted(existing)) for name in sorted(self._names - existing)}
 
     def _covers(self, question: Question) -> bool:
@@ -169,7 +186,7 @@ class Rule:
         if node is None:
             return None
         budget = Budget()
-        matching = filters.matches(self.node, node, _no_data, budget)
+        matching = filters.matches(self.node, node, filters.no_data, budget)
         return None if budget.spent else matching
 
     def _matches_inputs(self, question: Question) -> bool | None:
@@ -180,6 +197,8 @@ class Rule:
                 return False
             if self.misspelt(question.known):
                 return None
+        if self.without_effect(question):
+            return None
         if question.partial or any(_depends_on(self.inputs, name) for name in question.masked):
             return None
         try:
@@ -231,7 +250,7 @@ class Policy:
         for rule in self.rules:
             with limited(DECISION_SECONDS):
                 matching = rule.matches(question)
-            if matching is None and not rule.allow and rule.misspelt(question.known):
+            if matching is None and _denies_undecided(rule, question):
                 return [*found, _undecided(rule)]
             if matching is not False:
                 found.append(rule.decide(question))
@@ -254,14 +273,25 @@ class Policy:
                 return replace(NO_RULE_ALLOWS, why=f"{NO_RULE_ALLOWS.why} (rule '{rule.name}' names {what})")
         return NO_RULE_ALLOWS
 
-    def misspelt(self, known: Actions) -> list[str]:
-        """Return an error for each input that a rule names, and that no action covered by the rule has."""
-        return [
+    def input_problems(self, known: Actions) -> list[str]:
+        """Return an error for each input that no action covered by its rule has, or that is of another type there."""
+        misspelt = [
             f"rule '{rule.name}': inputs: no action that it covers has an input '{name}'"
             + (f" ({hint})" if hint else "")
             for rule in self.rules
             for name, hint in rule.misspelt(known).items()
         ]
+        mistyped = [
+            f"rule '{rule.name}': inputs: {problem} ({action})"
+            for rule in self.rules
+            for action, problem in rule.mistyped(known)
+        ]
+        return misspelt + mistyped
+
+
+def _denies_undecided(rule: Rule, question: Question) -> bool:
+    """Return whether a rule cannot be evaluated for a request, whatever the unknown parts of the request are."""
+    return rule.without_effect(question) or (not rule.allow and bool(rule.misspelt(question.known)))
 
 
 def _undecided(rule: Rule) -> Decision:
@@ -274,10 +304,6 @@ def _one_matches(globs: Sequence[str], value: str) -> bool:
 
 def _is_glob(text: str) -> bool:
     return any(char in text for char in "*?[")
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Return None: a policy has no data functions, because parsing rejects them."""
 
 
 def _depends_on(schema: Mapping[str, Any], name: str) -> bool:

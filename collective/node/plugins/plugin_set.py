@@ -19,6 +19,7 @@ from collective.node.plugins import agents, data_functions
 from collective.node.plugins.agents import LoadedAgents
 from collective.node.plugins.data_functions import DataFunctions
 from collective.policy import Actions
+from collective.policy.input_types import input_types
 from collective.suggestions import suggest
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,10 @@ class Plugins:
 
     @cached_property
     def inputs(self) -> Actions:
-        """The names of the inputs of each action and data function, for rules of the policy."""
+        """The types of the inputs of each action and data function, for rules of the policy."""
         ddls = [agent.ddl for agent in self.agents.values()]
-        actions = {(one.name, name): frozenset(action.inputs) for one in ddls for name, action in one.actions.items()}
-        data = {(data_ddl.AGENT, name): frozenset(function.ddl.inputs) for name, function in self.data.items()}
+        actions = {(one.name, name): input_types(action.input) for one in ddls for name, action in one.actions.items()}
+        data = {(data_ddl.AGENT, name): input_types(function.ddl.input) for name, function in self.data.items()}
         return actions | data
 
     @property
