@@ -50,7 +50,7 @@ def test_a_run_that_another_caller_has_planned_is_not_taken_unseen(
 
 
 def test_a_run_of_this_caller_is_taken_without_a_question() -> None:
-    """So is one that was confirmed, and one on this machine, which nobody else can write."""
+    """So is one that was confirmed, and one on this machine, which only its user can write."""
     confirm(caller="alice")
     confirm(yes=True)
     confirm(confirmed="x")
