@@ -82,12 +82,12 @@ def test_invalid_expressions_are_refused_with_the_column(text: str, message: str
 
 def test_large_expressions_are_refused_quickly() -> None:
     """Expressions with many large ranges are refused before they are expanded."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UsageError, match="more than"):
         unfold("w" + "[1-99999]x" * 1000)
     with pytest.raises(UsageError):
         unfold("w[1-" + "9" * 100_000 + "]")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_the_limit_itself_is_allowed() -> None:

@@ -78,7 +78,7 @@ def test_a_job_that_waits_for_a_place_does_not_begin_on_a_frozen_node(network: N
     """The freeze comes while the job is due and another action of its agent runs."""
     other, sent = request("shell", "run", data={"command": "sleep 60"}, timeout=60), job(f"touch {tmp_path}/ran")
     send(network, other)
-    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 10)
+    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 30)
     call_node(network, sent)
     control(network, "freeze", reason="test")
     send(network, request("control", "cancel", data={"id": other.id}))
@@ -94,7 +94,7 @@ def test_a_request_is_not_listed_once_it_has_ended(network: Network) -> None:
     """An order for it says that it has ended."""
     sent = request("shell", "run", data={"command": "true"})
     call_node(network, sent)
-    wait_until(lambda: control(network, "jobs").data["jobs"] == [], 10)
+    wait_until(lambda: control(network, "jobs").data["jobs"] == [], 30)
     assert control(network, "cancel", id=sent.id).data["became"] == "ended"
     assert RUNNING not in [one["state"] for one in control(network, "jobs", all=True).data["jobs"]]
 

@@ -168,7 +168,7 @@ def pause(query):
     flag = plugins / "flag"
     condition = parse(select=f"pause('{flag}').done=true").to_data()
     send(network, request("odd", "lie", filter=condition))
-    wait_until(flag.exists, 10)
+    wait_until(flag.exists, 30)
     write(plugins)  # without `lie`
     reload()
     flag.unlink()
@@ -186,7 +186,7 @@ def test_the_registry_is_updated_right_after_a_reload(network: Network, plugins:
     write(plugins)
     reloading.wake()
     try:
-        wait_until(lambda: any(found.agents.get("odd") == "2" for found in registry.nodes()), 10)
+        wait_until(lambda: any(found.agents.get("odd") == "2" for found in registry.nodes()), 30)
     finally:
         registration.stop(5)
 
