@@ -55,7 +55,8 @@ def test_a_job_with_the_id_of_another_is_refused(tmp_path: Path, open_jobs: Open
     """A caller that has taken an id for a job of its own cannot make a node accept the other job and not run it."""
     first, second = job("echo bob", caller=BOB, delay=3600.0), job(f"touch {tmp_path}/ran")
     for journal, sent in (("first", first), ("second", replace(second, id=first.id))):  # the journal has forgotten it
-        parts = {"jobs": open_jobs(tmp_path / "jobs.sqlite"), "journal": Journal(tmp_path / journal, time.time)}
+        parts: dict[str, Any] = {"journal": Journal(tmp_path / journal, time.time)}
+        parts["jobs"] = open_jobs(tmp_path / "jobs.sqlite")
         with memory_fleet(tmp_path, {"web1": {}}, **parts) as network:
             network.transport.open_replies(REPLIES)
             answer = call_node(network, replace(sent, time=time.time()))

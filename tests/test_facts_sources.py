@@ -37,6 +37,17 @@ def test_case(path: Path) -> None:
             parse_output(case["text"], "the source")
 
 
+def test_a_value_of_json_that_cannot_be_a_fact_is_named() -> None:
+    """A damaged text and a number of too many digits are omitted, each with a line that names it."""
+    found = parse_output('{"a": "\\ud800", "\\udc00": 1, "b": ' + "9" * 4301 + ', "c": 1}', "x")
+    assert found == {"c": 1}
+    assert found.omitted == (
+        "x: fact 'a' is omitted: half of a surrogate pair is not text",
+        "x: fact 'a key' is omitted: half of a surrogate pair is not text",
+        "x: fact 'b' is omitted: integer of 4301 digits",
+    )
+
+
 @pytest.mark.parametrize(
     ("suffix", "text"), [("txt", "role=web\n"), ("json", '{"role": "web"}'), ("yaml", "role: web")]
 )

@@ -37,9 +37,10 @@ def test_another_version_is_noticed_and_logged_once(
 ) -> None:
     """Other content, another version, or none at all is a problem of the node."""
     installed = InstalledVersion(record.parents[1])
-    assert installed.problems == ()
+    before = installed.problems
     replace(record)
     [problem] = installed.problems
+    assert before == ()
     assert problem.endswith("(restart collectived)")
     assert installed.problems == (problem,)
     assert [line.message for line in caplog.records] == ["package.replaced"]

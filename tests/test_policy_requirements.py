@@ -299,7 +299,8 @@ def test_an_approval_is_used_once_whatever_the_id_of_the_request(tmp_path: Path,
     sent = request(id=run, run=run, approvals=approval(run))
 
     def answer(journal: str) -> str:
-        parts = {"jobs": open_jobs(tmp_path / "jobs.sqlite"), "journal": Journal(tmp_path / journal, time.time)}
+        parts: dict[str, Any] = {"journal": Journal(tmp_path / journal, time.time)}
+        parts["jobs"] = open_jobs(tmp_path / "jobs.sqlite")
         with memory_fleet(tmp_path, {"web1": {}}, policy=rules, **parts) as network:
             network.transport.open_replies("testing_reply_test-0")
             return call_node(network, replace(sent, time=time.time())).statusmsg

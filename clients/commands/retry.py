@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collective.fleet.pace import Pace
     from collective.fleet.runs.saved_run import SavedRun
 
-_GROUPS = ("failed", "silent", "skipped")
+_PAST = {"failed": "failed", "silent": "was silent", "skipped": "was skipped"}
+_GROUPS = tuple(_PAST)
 
 
 def make_parser() -> Parser:
@@ -77,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         notice(f"run {name}: nothing to retry, every node answered OK")
         return 0
     if not nodes:
-        raise NoNodes(f"run {name}: no node is {' or '.join(_chosen(args))}")
+        raise NoNodes(f"run {name}: no node {' or '.join(_PAST[one] for one in _chosen(args))}")
     return _send(args, found, nodes)
 
 

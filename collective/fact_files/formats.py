@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from collective import lines
 from collective.errors import ConfigError
 from collective.fact_files.json_values import FactValues, as_facts, with_repeated
-from collective.fact_files.yaml_values import FactsLoader
+from collective.fact_files.yaml_values import FactsLoader, Unreadable
 from collective.yaml_file import parse_yaml
 
 Values = Mapping[str, Any]
@@ -66,7 +67,7 @@ def _yaml(text: str, where: str) -> Any:
 def _json(text: str, where: str) -> Any:
     repeated: list[str] = []
     try:
-        found = json.loads(text, object_pairs_hook=partial(_object, repeated))
+        found = json.loads(text, object_pairs_hook=partial(_object, repeated), parse_int=_integer)
         return with_repeated(found, repeated, where)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not JSON: {error}") from None
@@ -76,9 +77,17 @@ def _object(repeated: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]
     """Return a JSON object, and note its repeated keys: of these the last one is used."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated += sorted({key for key in keys if keys.count(key) > 1})
+        counts = Counter(key for key, _ in pairs)
+        repeated += sorted(key for key, count in counts.items() if count > 1)
     return found
+
+
+def _integer(text: str) -> int | Unreadable:
+    """Return an integer; Unreadable if Python reads no integer that long."""
+    try:
+        return int(text)
+    except ValueError:
+        return Unreadable(f"integer of {len(text)} digits")
 
 
 def _pairs(text: str, where: str) -> Any:

@@ -13,6 +13,7 @@ from collective.fact_files.yaml_values import Unreadable
 
 MAX_VALUES = 500_000  # of one source, those repeated by YAML aliases included
 _OMITTED = object()
+_SURROGATE = "half of a surrogate pair is not text"
 
 
 class FactValues(dict[str, Any]):
@@ -50,6 +51,11 @@ def _repeated(where: str, key: str) -> str:
     return f"{where}: fact '{key[:200]}' is given more than once: the last value is used"
 
 
+def _has_surrogate(text: str) -> bool:
+    """Return whether a text has half of a surrogate pair, which JSON can escape and no message can contain."""
+    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
+
+
 class _Converter:
     """Converts the values of one source, and collects the reasons for those that it omits."""
 
@@ -73,6 +79,9 @@ class _Converter:
         if isinstance(key, Unreadable):
             self._omit((*path, "a key"), key.reason)
             return None
+        if isinstance(key, str) and _has_surrogate(key):
+            self._omit((*path, "a key"), _SURROGATE)
+            return None
         return key if isinstance(key, str) else json.dumps(key)
 
     def _value(self, value: Any, path: tuple[str, ...]) -> Any:
@@ -85,6 +94,8 @@ class _Converter:
             return self._omit(path, value.reason)
         if isinstance(value, float) and not math.isfinite(value):
             return self._omit(path, f"{json.dumps(value)} is not a JSON number")
+        if isinstance(value, str) and _has_surrogate(value):
+            return self._omit(path, _SURROGATE)
         if isinstance(value, (datetime.date, datetime.time)):
             return value.isoformat()
         if value is None or isinstance(value, (str, int, float)):

@@ -74,6 +74,10 @@ class Supervisor:
 
             code = main(["--config", str(folder / "node.yaml")], self._session)
             atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` skips them; they flush the log
+        except Exception:  # such as an import of another version of collective than the supervisor has
+            import traceback
+
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)

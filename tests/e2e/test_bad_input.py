@@ -118,7 +118,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         ("exit", "the action called exit(7)", "crashed"),
         ("kill", "killed by SIGKILL", "crashed"),
         ("print", "Printed to standard output: 'debugging", "crashed"),
-        ("set", "data that JSON cannot hold", "crashed"),
+        ("set", "data that JSON cannot hold", "invalid_output"),
         ("lie", "does not match its DDL: output 'number'", "invalid_output"),
         ("hang", "Timed out after ", "timeout"),
     ],
