@@ -17,7 +17,6 @@ from collective.clients.render.formatting import in_words
 from collective.config import REQUESTS_AUTO, REQUESTS_LOCAL, REQUESTS_SHARED
 from collective.durations import in_words as in_time
 from collective.errors import UsageError
-from collective.filters import Filter, to_options, uses_data
 from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
 
@@ -33,6 +32,8 @@ def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
 
 def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for the reason, a filter that asks nodes, the time of a job, and each hook and gate of a plan."""
+    from collective.filters import Filter, to_options, uses_data  # an ordinary call needs them when it is sent
+
     if document["reason"]:
         yield escape_controls(f"reason: {document['reason']}")
     wanted = Filter.from_data(document["targets"]["filter"])

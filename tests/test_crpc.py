@@ -51,6 +51,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "ping -t=--": (USAGE, "-t/--timeout: invalid duration '--'"),
     "ping -vZ": (USAGE, "unknown option '-Z'"),
     "nodes list -vZ": (USAGE, "unknown option '-Z'"),
+    "check node": (USAGE, "'node' is neither a folder nor a check of a collective (did you mean 'nodes'?)"),
     "inventory -F role=web": (USAGE, "unknown option '-F' (an option of 'crpc inventory export')"),
     "-- packge": (USAGE, "unknown agent 'packge'"),
     "keys --json trust": (USAGE, "the following arguments are required: --as"),

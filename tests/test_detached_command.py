@@ -65,5 +65,5 @@ def test_a_process_that_has_done_all_is_no_error(
     monkeypatch.setattr(detached, "command", lambda _args, _run: ["cat", str(tmp_path / "pipe")])
     args = retry.make_parser().parse_args(["--quiet"])
     config, store = ClientConfig("lab", state=tmp_path), EndsAfterTheLook(tmp_path / "pipe")
-    assert detached.spawn(args, config, store, "0" * 32, {}) == 0
+    assert detached.spawn(args, config, store, "0" * 32, detached.Handover({})) == 0
     assert (capsys.readouterr().out, store.looks) == (f"{'0' * 32}\n", 2)

@@ -39,7 +39,7 @@ def confirm(*, yes: bool = False, shared: bool = True, confirmed: str | None = N
 def test_a_run_that_another_caller_has_planned_is_not_taken_unseen(
     confirmed: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its requests are signed by the taker, and its gates run here; they are shown although the caller is quiet."""
+    """The taker signs the requests, and the gates run here; they are shown although the caller is quiet."""
     with pytest.raises(RunRefused, match=r"'bob' has planned it: not confirmed \(--yes does not ask\)"):
         confirm(confirmed=confirmed)
     shown = capsys.readouterr().err
@@ -50,7 +50,7 @@ def test_a_run_that_another_caller_has_planned_is_not_taken_unseen(
 
 
 def test_a_run_of_this_caller_is_taken_without_a_question() -> None:
-    """So is one that was confirmed, and one on this machine, which nobody else can write."""
+    """A run that was confirmed asks nothing either, nor a run on this machine, which only its user can write."""
     confirm(caller="alice")
     confirm(yes=True)
     confirm(confirmed="x")
