@@ -239,6 +239,8 @@ def test_a_wrong_report_is_refused(folder: Path, capsys: Captured, file: str, pr
         ("hardware --html -o json", "--html: not allowed with -o json"),
         ("hardware --html --count", "--html: prints the whole report"),
         ("hardware --markdown --fields Node", "--markdown: prints the whole report"),
+        ("show", "report show: needs the name of one report"),
+        ("list all", "unexpected argument 'all'"),
         ("serial-numbers -o csv", "is a template, and has no columns for -o csv"),
     ],
 )
