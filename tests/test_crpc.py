@@ -71,6 +71,8 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "nrpe chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
     "nrpe": (USAGE, "nrpe: action missing (it has runcommand, runallcommands, check)"),
     "shell run ls --tail --json": (USAGE, "--tail: not allowed with --json, because it prints lines as they arrive"),
+    "shell run ls --usr www-data": (USAGE, "unknown option '--usr' (did you mean '--user'?)"),
+    "shell output abc": (USAGE, "invalid handle 'abc': use the 32 characters that 'crpc shell list' prints"),
     "shell run comand=ls": (USAGE, "there is no input 'comand' (did you mean 'command'?)"),
     "package zap": (USAGE, "package: unknown action 'zap' (actions: install, update"),
     "package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
