@@ -38,7 +38,7 @@ def test_case(path: Path) -> None:
 
 
 def test_a_value_of_json_that_cannot_be_a_fact_is_named() -> None:
-    """A damaged text and a number of too many digits are left out, each with a line that names it."""
+    """A damaged text and a number of too many digits are omitted, each with a line that names it."""
     found = parse_output('{"a": "\\ud800", "\\udc00": 1, "b": ' + "9" * 4301 + ', "c": 1}', "x")
     assert found == {"c": 1}
     assert found.omitted == (
