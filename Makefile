@@ -110,7 +110,7 @@ soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemo
 
 lock: $(UV)/.installed  ## renew requirements/*.txt: the newest versions that the ranges in setup.cfg allow
 	$(LOCK) setup.cfg requirements/build.in --extra dev --extra lab --output-file requirements/tests.txt
-	$(LOCK) setup.cfg requirements/build.in --extra lab --constraint requirements/tests.txt --output-file requirements/demo.txt
+	$(LOCK) setup.cfg requirements/build.in --extra lab --extra testing --constraint requirements/tests.txt --output-file requirements/demo.txt
 	$(LOCK) setup.cfg requirements/build.in --extra docs --constraint requirements/tests.txt --output-file requirements/docs.txt
 	$(LOCK) setup.cfg requirements/build.in --extra fuzz --constraint requirements/tests.txt --output-file requirements/fuzz.txt
 	$(LOCK) requirements/ministack.in --output-file requirements/ministack.txt

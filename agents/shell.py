@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 from collective.agent import OUTPUT_LIMIT, Aborted, Completed, InvalidInput, Reply, Settings, action, as_user, time_left
 from collective.agent import run as run_command  # `run` is the name of an action here
 from collective.agents import _jobs, _scripts
+from collective.processes import signal_name
 from collective.user_folders import user_folder
 
 NO_SETTINGS: Settings = MappingProxyType({})
@@ -192,20 +192,12 @@ def _reply(done: Completed, allowed: float, stored: _jobs.StoredOutput) -> Reply
         data |= {"truncated": True, "stdout_bytes": done.stdout_bytes, "stderr_bytes": done.stderr_bytes}
         data |= {"handle": handle} if handle else {}
     if done.timed_out:
-        raise Aborted(f"the command was killed after {allowed:g} s", data=data)
+        raise Aborted(f"the command was killed after {round(allowed, 1):g} s", data=data)
     if done.exitcode < 0:
-        raise Aborted(f"the command was killed by {_signal_name(-done.exitcode)}", data=data)
+        raise Aborted(f"the command was killed by {signal_name(-done.exitcode)}", data=data)
     if done.exitcode:
         raise Aborted(f"the command failed with exit code {done.exitcode}", data=data)
     return data
-
-
-def _signal_name(number: int) -> str:
-    """Return the name of a signal as kill(1) prints it: `SIGTERM`, `SIGRTMIN+1`."""
-    if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
-    known = {one.value: one.name for one in signal.Signals}
-    return known.get(number, f"signal {number}")
 
 
 def _folder(settings: Settings) -> Path:

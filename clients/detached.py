@@ -13,6 +13,8 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,17 @@ _PATIENCE = 60.0  # seconds for the process to begin
 _LOOK = 0.2  # seconds between two looks at the record
 # Not `-m collective`, with which Python imports modules from the current folder: others may be able to write there.
 _CODE = "import sys; sys.path[:] = {path!r}; from collective.clients.crpc import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What the process that takes a run is given: its secret inputs, and the signature of the plan that was confirmed.
+
+    `confirmed` is None if there was no question.
+    """
+
+    secrets: Mapping[str, Any]
+    confirmed: str | None = None
 
 
 def add_option(parser: argparse._ActionsContainer) -> None:
@@ -72,14 +85,15 @@ def hand_over(
     record = run_records.steered(config, plan, shared=shared, retry_of=retry_of)
     run = fleet.hand_over(plan, record, confirm=confirm)
     secrets = {name: value for name, value in plan.data.items() if name in plan.action.secrets}
-    return spawn(args, config, run_records.store(config, shared=shared), run, secrets)
+    return spawn(args, config, run_records.store(config, shared=shared), run, Handover(secrets))
 
 
-def spawn(args: argparse.Namespace, config: ClientConfig, store: RunStore, run: str, secrets: Mapping[str, Any]) -> int:
+def spawn(args: argparse.Namespace, config: ClientConfig, store: RunStore, run: str, handover: Handover) -> int:
     """Start the process that takes a run, wait until it has it, and print the ID of the run."""
     log = run_records.folder(config).path / f"{run}.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    process = _start(command(args, run), log, {"secrets": dict(secrets), **_notifying(args)})
+    passed = {"secrets": dict(handover.secrets), "confirmed": handover.confirmed}
+    process = _start(command(args, run), log, {**passed, **_notifying(args)})
     entry = _wait(store, run, process, log)
     document = {"run": run, "process": process.pid, "log": str(log), "state": entry.state}
     output.show(args, Output("run-detached", document, list(document), [list(document.values())], lambda: f"{run}\n"))
@@ -88,22 +102,22 @@ def spawn(args: argparse.Namespace, config: ClientConfig, store: RunStore, run: 
     return OK
 
 
-def read_handover(args: argparse.Namespace, config: ClientConfig, call: Mapping[str, Any]) -> dict[str, Any]:
+def read_handover(args: argparse.Namespace, config: ClientConfig, call: Mapping[str, Any]) -> Handover:
     """Return the secret inputs of a run: those of the command line, or of the process that has started this one.
 
-    That process has also passed where to notify, which becomes the options of this one.
+    That process has also passed what was confirmed, and where to notify, which becomes the options of this one.
     """
     if args.in_background:
         passed = json.loads(sys.stdin.read() or "{}")
         args.notify = [*args.notify, *passed.get("notify", ())]
         args.notify_template = Path(passed["notify_template"]) if passed.get("notify_template") else None
-        return dict(passed.get("secrets", {}))
+        return Handover(dict(passed.get("secrets", {})), passed.get("confirmed"))
     if not args.words:
-        return {}
+        return Handover({})
     from collective.catalog import Catalog
     from collective.clients.inputs import read_inputs
 
-    return read_inputs(args.words, Catalog(config.ddls).action(call["agent"], call["action"]))
+    return Handover(read_inputs(args.words, Catalog(config.ddls).action(call["agent"], call["action"])))
 
 
 def command(args: argparse.Namespace, run: str) -> list[str]:
@@ -133,7 +147,7 @@ def _start(words: list[str], log: Path, passed: Mapping[str, Any]) -> subprocess
     finally:
         os.close(file)
     assert process.stdin is not None  # noqa: S101 - because of stdin=PIPE
-    with process.stdin as pipe:
+    with suppress(BrokenPipeError), process.stdin as pipe:  # a process that has already ended is reported by `_wait`
         pipe.write(json.dumps(passed).encode())
     return process
 
@@ -142,10 +156,11 @@ def _wait(store: RunStore, run: str, process: subprocess.Popen[bytes], log: Path
     """Wait until a process has taken a run, or has already ended it. Raises ConfigError when it fails."""
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
+        has_ended = process.poll() is not None  # before the look at the record, which has its last events then
         entry = next((one for one in store.runs() if one.run == run), None)
         if entry and (entry.end or (entry.holder and entry.holder.process == process.pid and entry.is_running())):
             return entry
-        if process.poll() is not None:
+        if has_ended:
             break
         time.sleep(_LOOK)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

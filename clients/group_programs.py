@@ -18,6 +18,7 @@ from typing import Any
 
 from collective.errors import ConfigError, UsageError
 from collective.names import check_identity
+from collective.processes import end_command
 
 PROGRAM_SECONDS = 30.0  # for a program to name its nodes
 MOST_OUTPUT = 16 * 1024 * 1024  # bytes
@@ -71,17 +72,22 @@ KINDS: Mapping[str, Callable[[str, Sequence[str], str, str], bytes]] = {"command
 def _run(where: str, words: Sequence[str], given: bytes, environment: Mapping[str, str]) -> bytes:
     """Run a program and return its standard output. Raises ConfigError unless it ends with exit code 0."""
     try:
-        done = subprocess.run(
-            list(words), input=given, capture_output=True, timeout=PROGRAM_SECONDS, check=False, env=environment
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            list(words), stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
         )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"{where}: no result within {PROGRAM_SECONDS:.0f} s") from None
     except OSError as error:
         raise ConfigError(f"{where}: cannot be run: {error.strerror}") from None
-    if done.returncode:
-        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        raise ConfigError(f"{where}: exit code {done.returncode}: {last[:300]}")
-    return done.stdout
+    try:
+        output, errors = process.communicate(given, PROGRAM_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{where}: no result within {PROGRAM_SECONDS:.0f} s") from None
+    finally:
+        end_command(process)
+    if process.returncode:
+        last = (errors.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise ConfigError(f"{where}: exit code {process.returncode}: {last[:300]}")
+    return output
 
 
 def _names(found: Any, where: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from collective.clients.parser import Parser
 from collective.errors import UsageError
+from collective.suggestions import suggest
 
 
 def as_words(words: Sequence[str], parser: Parser, inputs: Callable[[], Collection[str]]) -> list[str]:
@@ -24,7 +25,7 @@ def as_words(words: Sequence[str], parser: Parser, inputs: Callable[[], Collecti
             found.append(word)
             continue
         if not equals:
-            value = _next(option, rest)
+            value = _next(option, rest, parser)
         if any(one.startswith(f"{name}=") for one in (*found, *rest)):
             raise UsageError(f"{option} given more than once")
         found.append(f"{name}={value}")
@@ -32,15 +33,25 @@ def as_words(words: Sequence[str], parser: Parser, inputs: Callable[[], Collecti
 
 
 def _input(option: str, parser: Parser, inputs: Callable[[], Collection[str]]) -> str | None:
-    """Return the input that an option is for; `--max-size` is for `max_size` too."""
+    """Return the input that an option is for; `--max-size` is for `max_size` too. Raises UsageError for `--pol`."""
     if not option.startswith("--") or option in parser.option_names:
         return None
     known = inputs()
     names = (option[2:], option[2:].replace("-", "_"))
+    if not any(name in known for name in names):
+        _refuse_mistyped(option, known, parser)
     return next((name for name in names if name in known), None)
 
 
-def _next(option: str, rest: list[str]) -> str:
-    if not rest or rest[0].startswith("--"):
-        raise UsageError(f"{option}: expected a value (use {option}=VALUE for one that begins with '--')")
+def _refuse_mistyped(option: str, known: Collection[str], parser: Parser) -> None:
+    """Raise UsageError if an input is what the option is closest to."""
+    inputs = [f"--{name}" for name in known]
+    hint = suggest(option, [*inputs, *parser.option_names])
+    if any(f"'{name}'" in hint for name in inputs):
+        raise UsageError(f"unknown option '{option}' ({hint})")
+
+
+def _next(option: str, rest: list[str], parser: Parser) -> str:
+    if not rest or rest[0].startswith("--") or rest[0] in parser.option_names:
+        raise UsageError(f"{option}: expected a value (use {option}=VALUE for one that begins with '-')")
     return rest.pop(0)

@@ -215,8 +215,7 @@ class Parser(argparse.ArgumentParser):
         hint = f"see '{self.prog} --help'"
         if unknown := _UNKNOWN.fullmatch(message):
             message = f"unknown option '{unknown[1]}'"
-            options, meant = self._all_options(), _MEANT.get(unknown[1])
-            hint = f"did you mean '{meant}'?" if meant in options else suggest(unknown[1], options, hint)
+            hint = self._hint(unknown[1], hint)
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
         elif choice := _CHOICE.fullmatch(message):
@@ -231,6 +230,15 @@ class Parser(argparse.ArgumentParser):
         value = self._get_value(action, "--")
         self._check_value(action, value)
         return value
+
+    def _hint(self, unknown: str, otherwise: str) -> str:
+        """Return what may be meant by an unknown option; `otherwise` if nothing is similar."""
+        options, meant = self._all_options(), _MEANT.get(unknown)
+        if meant in options:
+            return f"did you mean '{meant}'?"
+        if verbs := [verb.prog for verb in self.verbs.values() if unknown in verb.options]:
+            return f"an option of '{verbs[0]}'"
+        return suggest(unknown, options, otherwise)
 
     def _all_options(self) -> set[str]:
         return {option for parser in (self, *self.verbs.values()) for option in parser.options}

@@ -7,6 +7,7 @@ shell run command=uptime on 2 nodes (web[1-2])
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,14 @@ def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
 
 
 def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for the time of a job, and for each hook and gate of a saved plan."""
+    """Yield a line for the reason, a filter that asks nodes, the time of a job, and each hook and gate of a plan."""
+    from collective.filters import Filter, to_options, uses_data  # an ordinary call needs them when it is sent
+
+    if document["reason"]:
+        yield escape_controls(f"reason: {document['reason']}")
+    wanted = Filter.from_data(document["targets"]["filter"])
+    if uses_data(wanted):
+        yield escape_controls(f"filter: {shlex.join(to_options(wanted))}")
     if document["background"]:
         yield job_line(document["background"])
     for name, hook in document["hooks"].items():

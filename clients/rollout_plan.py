@@ -173,7 +173,7 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float |
     }
     lines += reason_lines("other version", others)
     if seconds is not None:
-        lines.append(f"  about {in_time(seconds)}, as in earlier runs")
+        lines.append(f"  about {in_time(max(seconds, 1))}, as in earlier runs")
     publishes = f" and {plural(cost.publishes, 'publish', 'publishes')}" if cost.publishes else ""
     lines.append(f"  about {plural(cost.requests, 'request')}{publishes}, {_price(cost.dollars)}")
     return "\n".join(escape_controls(line) for line in lines) + "\n"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from collective import lines
 from collective.clients import options
 from collective.errors import UsageError
 
@@ -112,8 +113,8 @@ def _signers(config: ClientConfig) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not text"
         raise UsageError(f"{config.allowed_signers}: cannot be read: {why}") from None
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    text = "".join(f"{line}\n" for line in lines)
+    kept = [line for _, line in lines.numbered(text) if line.strip() and not line.lstrip().startswith("#")]
+    text = "".join(f"{line}\n" for line in kept)
     if len(text) > _MOST_SIGNERS:
         raise UsageError(f"{config.allowed_signers}: more than {_MOST_SIGNERS} characters do not fit into a record")
     return text

@@ -138,7 +138,8 @@ def check_fields(found: View, names: Iterable[str]) -> None:
     """Raise UsageError if an option names a field that does not begin with one of `names`."""
     known = list(dict.fromkeys(names))
     for option, paths in _named(found).items():
-        _check_names(option, paths, known)
+        if paths:
+            _check_names(option, paths, known)
 
 
 def report_undeclared(args: argparse.Namespace, action: Action) -> None:
@@ -173,6 +174,8 @@ def _check_combination(args: argparse.Namespace, found: View) -> None:
     """Raise UsageError for options that exclude each other."""
     if found.diff and not found.group:
         raise UsageError("--diff: not allowed with --no-group, because it compares groups of replies")
+    if found.group_by and not found.group:
+        raise UsageError("--group-by: not allowed with --no-group")
     if getattr(args, "live", False):
         _check_live(args)
     if found.only and (other := _without_effect(args, found)):

@@ -33,7 +33,6 @@ It can name the same keyword-only parameters, and one more:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -47,6 +46,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 
 from collective.errors import Aborted, Failed, InvalidInput, MissingInput
 from collective.plain_scripts import by_shell
+from collective.processes import kill_group
 from collective.run_as import as_user
 
 __all__ = [
@@ -176,8 +176,7 @@ def run(
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a command with its process group. A node that is not root cannot kill what sudo runs."""
-    with contextlib.suppress(PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    kill_group(process)
     try:
         process.wait(1.0)
     except subprocess.TimeoutExpired:

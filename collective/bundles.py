@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collective.errors import InvalidInput, UsageError
+from collective import bounded_json
+from collective.errors import InvalidInput, MessageError, UsageError
 
 LARGEST = 700_000  # characters of a bundle: a request has at most 1 MiB
 UNPACKED = 4 * 1024 * 1024  # bytes of all files
@@ -90,13 +91,14 @@ def unpack(text: str, expected: str) -> Bundle:
         raise InvalidInput("the bundle does not match its digest")
     try:
         unpacker = zlib.decompressobj()
-        document = json.loads(unpacker.decompress(base64.b64decode(text, validate=True), 2 * UNPACKED))
+        packed = base64.b64decode(text, validate=True)
+        document = bounded_json.parse(unpacker.decompress(packed, 2 * UNPACKED).decode(), "bundle")
         files = {
             str(path): BundledFile(base64.b64decode(content, validate=True), executable is True)
             for path, (content, executable) in document["files"].items()
         }
         bundle = Bundle(str(document["name"]), str(document["version"]), files)
-    except (binascii.Error, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (binascii.Error, zlib.error, ValueError, KeyError, TypeError, AttributeError, MessageError):
         raise InvalidInput("the bundle cannot be unpacked") from None
     try:
         _check(bundle.name, bundle.version, files)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective import agent_versions, ddls, installed
+from collective import agent_versions, installed
+from collective.bundled import DDLS
 from collective.errors import DDLError, RPCError, UnknownAction, UsageError
 from collective.foreign_ddl import RUBY, ruby_files
 from collective.suggestions import suggest
@@ -16,14 +17,6 @@ from collective.suggestions import suggest
 if TYPE_CHECKING:
     from collective.ddl import DDL, Action
     from collective.filters import DataTest, Filter
-
-
-_BUNDLED = Path(*ddls.__path__)  # without importlib.resources, which takes 5 ms to import
-
-
-def bundled() -> Path:
-    """Return the folder of the standard agents' DDLs."""
-    return _BUNDLED
 
 
 class Catalog:
@@ -39,8 +32,9 @@ class Catalog:
         self._data_paths: dict[str, Path] = {}
         self._complete = False
         self._fetched: set[str] = set()
+        self.hint = "run 'crpc help' for a list"  # in the error about an unknown agent
         self.ruby_paths: dict[str, Path] = {}  # of MCollective's DDL files, which must be converted, by agent
-        for folder in (bundled(), *folders):
+        for folder in (DDLS, *folders):
             self._add(folder)
             for path in ruby_files(folder):
                 self.ruby_paths.setdefault(path.stem, path)
@@ -91,7 +85,7 @@ class Catalog:
         if not self.has(agent) and agent in self.ruby_paths:
             raise DDLError(f"{self.ruby_paths[agent]}: {RUBY}")
         if not self.has(agent):
-            hint = suggest(agent, self.paths, "run 'crpc help' for a list")
+            hint = suggest(agent, self.paths, self.hint)
             raise UsageError(f"unknown agent '{agent}' ({hint})")
         if agent not in self._read:
             from collective.ddl import read

@@ -76,9 +76,9 @@ class NodeConfig:
     `accept_unsigned` is for tests and labs without keys. The folder `state` holds the node's key and the journal.
 
     Facts come from EC2 (`ec2_facts`: query the metadata service if the firmware identifies an instance;
-    `ec2_api_facts`: `tags`, `autoscaling_group` and `target_groups` from the APIs of AWS), from
-    `fact_commands` (lists of arguments, such as `[[facter, --yaml]]`), from data files and executables in
-    `fact_folders`, and from the files `facts`; later sources win. They are read every `facts_period` and on SIGHUP.
+    `ec2_api_facts`: `tags`, `autoscaling_group` and `target_groups` from the APIs of AWS), from `fact_commands` (lists
+    of arguments, such as `[[facter, --yaml]]`), from data files and executables in `fact_folders`, and from the files
+    `facts`; later sources win. They are read every `facts_period` and on SIGHUP.
 
     `queue_tags` are added to the tags of the node's queue when the node creates it. IAM conditions can refer to them,
     such as `{collective:instance: arn:aws:ec2:…:instance/i-…}`.
@@ -290,6 +290,8 @@ def _load(role: type[Config], path: Path, defaults: Mapping[str, Any] | None = N
     for entry in fields(role):
         required = entry.default is MISSING and entry.default_factory is MISSING
         if required and entry.name not in known:
-            raise ConfigError(f"{path}: required key '{entry.name}' is missing")
+            listed = known.get("collectives") if entry.name == "collective" else None
+            hint = f" (the one to use without -T: {', '.join(listed)})" if listed else ""
+            raise ConfigError(f"{path}: required key '{entry.name}' is missing{hint}")
     check_names(path, known)
     return role(**{**(defaults or {}), **known})

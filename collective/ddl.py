@@ -9,7 +9,6 @@ parts against each other when it is read, so an invalid DDL is never used for a 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 
 from collective import masking
 from collective.agent_versions import satisfies
-from collective.catalog import bundled
+from collective.bundled import DDLS
 from collective.ddl_document import check_action, check_document, check_schema, read_file
 from collective.ddl_mismatch import describe_mismatch, missing_alternatives
 from collective.errors import (
@@ -139,6 +138,7 @@ class Action:
             if name not in self.inputs:
                 hint = suggest(name, self.inputs, self._usage)
                 raise InvalidInput(f"{self._label}: unknown input '{name}' ({hint})")
+        self._require(self.required, filled)
         try:
             error = self._input_check.first_error(filled)
         except CheckTimeout:
@@ -147,13 +147,17 @@ class Action:
         if error is None:
             return filled
         if error.validator == "required" and not error.absolute_path:
-            required: Any = error.validator_value  # a branch of anyOf may require more inputs than self.required
-            missing = next(name for name in required if name not in filled)
-            raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
+            self._require(error.validator_value, filled)  # a branch of anyOf may require more than self.required
         if alternatives := missing_alternatives(error):
             names = " or ".join(f"'{name}'" for name in alternatives)
             raise MissingInput(f"{self._label}: required input {names} is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {describe_mismatch(error, 'input', self.secrets)}")
+
+    def _require(self, names: Any, data: Mapping[str, Any]) -> None:
+        """Raise MissingInput for the first of the required inputs `names` that is not in `data`."""
+        for name in names:
+            if name not in data:
+                raise MissingInput(f"{self._label}: required input '{name}' is missing ({self._usage})")
 
     def require_dry_run(self) -> None:
         """Raise NoDryRun if the action cannot report what it would change."""
@@ -249,6 +253,8 @@ class DDL:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the DDL's text, in hexadecimal digits."""
+        import hashlib  # loads OpenSSL, which a refused line does not need
+
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def require_version(self, demanded: str) -> None:
@@ -286,7 +292,7 @@ def read(path: Path) -> DDL:
 
     The DDLs of the standard agents are not checked again: the tests of each release do that.
     """
-    ddl = read_file(path, _parsed if path.parent == bundled() else parse)
+    ddl = read_file(path, _parsed if path.parent == DDLS else parse)
     if ddl.name in RESERVED:
         use = "a crpc command" if ddl.name in COMMANDS else "the agent of all data functions in policies"
         raise DDLError(f"{path}: the name '{ddl.name}' is reserved for {use} (rename the agent)")

@@ -13,7 +13,7 @@ from collective.errors import ConfigError
 
 FACTS, PROMPT = "facts.json", "prompt"  # files in the folder local_files
 MAX_FILE = 16 * 1024 * 1024  # bytes
-_OLD = 600.0  # seconds after which the daemon has certainly not confirmed the file
+OLD = 600.0  # seconds after which the daemon has certainly not confirmed the files
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LocalFacts:
     @property
     def is_old(self) -> bool:
         """Whether the daemon has probably stopped."""
-        return self.age > _OLD
+        return self.age > OLD
 
 
 def read(folder: Path | None) -> LocalFacts:

@@ -20,7 +20,8 @@ from collective.text import escape_controls
 
 QUEUE_NAME_LIMIT = 80
 _COLLECTIVE = re.compile(r"[a-z0-9-]{1,20}")
-_IDENTITY = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+# Not '-' first: names of nodes become arguments of other programs, such as ssh and hooks of clusters.
+_IDENTITY = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,254}")
 # The characters of a name on an `allowed_signers` line with a plain key; patterns are for certificates only.
 _CALLER = re.compile(r'[^\s,"*?!#]{1,255}')
 _SLOT = re.compile(r"[A-Za-z0-9-]{1,50}")
@@ -50,7 +51,7 @@ def check_collective(name: str) -> str:
 def check_identity(name: str) -> str:
     """Return `name` if it is valid for a node; raise UsageError otherwise."""
     if not _IDENTITY.fullmatch(name) or name in (".", ".."):  # those two would lead `crpc file get` to other folders
-        rule = "use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-', but not '.' or '..'"
+        rule = "use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-', no '-' first, and not '.' or '..'"
         raise UsageError(f"invalid identity '{_shown(name)}': {rule}")
     return name
 

@@ -1,4 +1,4 @@
-"""Functions for processes: parent death signal, subreaper, liveness, memory release, no core files."""
+"""Functions for processes: parent death signal, subreaper, liveness, ends, memory release, no core files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import os
 import resource
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
 
 MARK = "COLLECTIVE_REQUEST"  # the variable in the environment of an action's processes, with the token of its job
 
@@ -73,8 +77,33 @@ def runs(pid: int) -> bool:
     return state not in "ZX"  # proc(5): zombie, dead
 
 
+def kill_group(process: subprocess.Popen[Any]) -> None:
+    """Kill a command, which leads a process group, and what it has started, unless that left the group.
+
+    What runs as another user, such as a command of sudo, may be out of reach.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def end_command(process: subprocess.Popen[Any]) -> None:
+    """Kill a command and its process group if it still runs, and close its pipes.
+
+    `subprocess.run` would wait for whatever holds the pipes, also after its timeout.
+    """
+    if process.poll() is None:
+        kill_group(process)
+        process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            with contextlib.suppress(OSError):  # the command did not read its input
+                stream.close()
+
+
 def signal_name(number: int) -> str:
-    """Return the name of a signal; real-time signals have none."""
+    """Return the name of a signal as kill(1) prints it: `SIGTERM`, `SIGRTMIN+1`."""
+    if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
     known = {one.value: one.name for one in signal.Signals}
     return known.get(number, f"signal {number}")
 

@@ -13,12 +13,18 @@ from typing import Any
 from collective.filters.paths import look_up
 
 MAX_VALUE = 32  # characters of a value
+MAX_LINE = 100  # characters of a line that was read, as in conf/prompt.sh
 _OTHER = re.compile(r"[^A-Za-z0-9._:@/+-]", re.ASCII)
 
 
 def prompt_line(facts: Mapping[str, Any], names: Iterable[str]) -> str:
     """Return the values of some facts, separated by spaces; a missing one is skipped."""
     return " ".join(_values(facts, names))
+
+
+def harmless(line: str) -> str:
+    """Return a line as the shells show it: the file may come from another program."""
+    return " ".join(_OTHER.sub("_", word) for word in line[:MAX_LINE].split(" "))
 
 
 def _values(facts: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Check values against one JSON Schema: quickly, and with jsonschema what that does not accept."""
+"""Check values against one JSON Schema: quickly, and with jsonschema what that neither accepts nor describes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from collective.quick_check import certainly_valid
-from collective.time_limit import CHECK_SECONDS
+from collective.time_limit import CHECK_SECONDS, limited
+from collective.usual_mismatch import UsualMismatch, usual_mismatch
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
@@ -21,13 +22,18 @@ class SchemaCheck:
 
     def first_error(
         self, data: Any, seconds: float = CHECK_SECONDS, part: Mapping[str, Any] | None = None
-    ) -> ValidationError | None:
+    ) -> ValidationError | UsualMismatch | None:
         """Return the most relevant error in `data`, or None. Raise CheckTimeout if that takes more than `seconds`.
 
         With `part`, a schema within the whole one, that is checked.
         """
-        if certainly_valid(self._schema if part is None else part, data, seconds):
+        schema = self._schema if part is None else part
+        if certainly_valid(schema, data, seconds):
             return None
+        with limited(seconds):
+            usual = usual_mismatch(schema, data)
+        if usual is not None:
+            return usual
         from collective.json_schema import first_error
 
         validator = self._validator if part is None else self._validator.evolve(schema=part)

@@ -12,6 +12,7 @@ template:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,7 +57,10 @@ def read_template(value: Any, where: str, folder: Path) -> TemplateSettings:
     read = {key: _READ[key](one, f"{where}.{key}") for key, one in value.items()}
     if CANDIDATE not in read.get("check", CANDIDATE):
         raise ConfigError(f"{where}.check: has no {CANDIDATE}, the path of the file to check (add it)")
-    return TemplateSettings(**{**read, "src": folder / read["src"], "dest": folder / read["dest"]})
+    src, dest = folder / read["src"], folder / read["dest"]
+    if os.path.realpath(src) == os.path.realpath(dest):
+        raise ConfigError(f"{where}.dest: {dest} is the template itself (name another file)")
+    return TemplateSettings(**{**read, "src": src, "dest": dest})
 
 
 def _text(value: Any, where: str) -> str:

@@ -145,7 +145,7 @@ def own_group() -> Iterator[Path]:
         pytest.skip(f"{folder} cannot be created: {error.strerror}")
     yield folder
     (folder / "cgroup.kill").write_text("1")
-    wait_until(lambda: removed(folder), 10)
+    wait_until(lambda: removed(folder), 30)
 
 
 def removed(folder: Path) -> bool:

@@ -50,7 +50,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.start()
         yield f"https://localhost:{listening.server_address[1]}"
         listening.shutdown()
-    thread.join(5)
+    thread.join(30)
 
 
 def test_a_script_with_the_right_digest_is_returned(server: str) -> None:

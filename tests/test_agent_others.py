@@ -69,7 +69,7 @@ def sleeping(seconds: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_zombie_is_listed_and_gets_no_signal() -> None:
     """A process that has ended has no command line; ps(1) shows its name in brackets, and `kill -9` has no effect."""
     with subprocess.Popen(["true"]) as started:
-        wait_until(lambda: (one := _processes.read(started.pid)) is not None and one.ended, 10)
+        wait_until(lambda: (one := _processes.read(started.pid)) is not None and one.ended, 30)
         (listed,) = [one for one in process.list(pattern=r"^\[true\]$")["processes"] if one["pid"] == started.pid]
         assert (listed["state"], listed["command"]) == ("Z", "[true]")
         sent = process.signal(pid=started.pid, signal="KILL")
@@ -85,7 +85,7 @@ def test_a_process_is_listed_and_gets_a_signal() -> None:
         announced = process.signal(pattern=r"^sleep 86399\.25$", signal="KILL", dry_run=True)
         assert (announced["count"], started.poll()) == (1, None)
         sent = process.signal(pid=started.pid, signal="KILL", expect=1)
-        assert (sent["changed"], started.wait(10)) == (True, -9)
+        assert (sent["changed"], started.wait(30)) == (True, -9)
 
 
 def test_a_later_process_of_the_same_number_gets_no_signal() -> None:
@@ -135,7 +135,7 @@ def test_a_process_that_left_the_daemon_gets_a_signal(tmp_path: Path) -> None:
         subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent,
     ):
         assert parent.stdout is not None
-        assert (parent.stdout.readline(), parent.wait(10)) == (b"ready\n", 0)
+        assert (parent.stdout.readline(), parent.wait(30)) == (b"ready\n", 0)
         inputs = {"pattern": "left-the-daemon-86398$", "signal": "KILL", "expect": 1}
         assert network.fleet.call("process", "signal", inputs).wait().replies["web1"].data["count"] == 1
 
@@ -189,7 +189,7 @@ def tls_server(context: ssl.SSLContext) -> Iterator[int]:
         thread.start()
         yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(30)
 
 
 def later() -> float:

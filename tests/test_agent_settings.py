@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from collective import catalog, schemas
+from collective import schemas
+from collective.bundled import DDLS
 from collective.clients.render.describe import describe_agent
 from collective.ddl import read
 from collective.node.plugins import plugin_set
@@ -58,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 def load(folder: Path, before: Plugins | None = None, standard: bool = False) -> Plugins:
     """Load the plugins of `folder`, and the standard ones if wanted."""
-    code, ddls = ([bundled(), folder], [catalog.bundled(), folder]) if standard else ([folder], [folder])
+    code, ddls = ([bundled(), folder], [DDLS, folder]) if standard else ([folder], [folder])
     return plugin_set.load(code, ddls, folder / "settings", before)
 
 
@@ -152,13 +153,13 @@ def test_files_that_other_users_can_change_are_not_loaded(folder: Path, name: st
 @pytest.mark.parametrize("agent", ["nrpe", "package", "service", "shell"])
 def test_the_schemas_for_editors_are_those_of_the_ddls(agent: str) -> None:
     """The shipped schemas of settings, which editors use, have the same keys as the DDLs, which nodes use."""
-    described: Any = read(catalog.bundled() / f"{agent}.json").settings
+    described: Any = read(DDLS / f"{agent}.json").settings
     shipped = schemas.load(f"settings-{agent}")
     assert (shipped["properties"], shipped["additionalProperties"]) == (described["properties"], False)
 
 
 def test_settings_are_described() -> None:
     """`crpc describe` documents the settings of an agent."""
-    text = describe_agent(read(catalog.bundled() / "nrpe.json"), 100)
+    text = describe_agent(read(DDLS / "nrpe.json"), 100)
     assert "Settings on a node (settings/nrpe.yaml):" in text
     assert "allow_arguments" in text

@@ -156,7 +156,7 @@ def test_a_reused_process_number_is_not_the_job(settings: dict[str, Any]) -> Non
 
 
 def test_a_command_that_ends_at_once_is_not_running(settings: dict[str, Any]) -> None:
-    """It may end before its start time is read; without a readable exit code it has failed."""
+    """A command may end before its start time is read; without a readable exit code it has failed."""
     handle = shell.start("true", settings=settings)["handle"]
     until_ended(handle, settings)
     job = _jobs.find(Path(settings["jobs"]), handle)._replace(born=None)

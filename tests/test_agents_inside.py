@@ -79,7 +79,7 @@ def test_cases_of_control(case: dict[str, Any], network: Network) -> None:
         assert accepted.statuscode == 0
     if case.get("running"):
         look = {"caller": caller, "action": "result", "data": {"id": job}}
-        wait_until(lambda: ask(network, look)[1].data["state"] == "running", 20)
+        wait_until(lambda: ask(network, look)[1].data["state"] == "running", 30)
     case = json.loads(json.dumps(case).replace("@JOB@", job))
     asked = {name: case[name] for name in ("caller", "action", "data")}
     compare(case, ask(network, asked, case.get("dry_run", False))[1])

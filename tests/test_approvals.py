@@ -10,7 +10,9 @@ import pytest
 from support.node_server import request
 
 from collective.errors import SignatureError, UsageError
+from collective.filters import parse
 from collective.fleet.approvals import EXPIRES, approve, document, read_document
+from collective.fleet.background import Background
 from collective.messages import Request
 from collective.node.requests.approvals import MOST_SIGNATURES, ApprovalVerifier
 
@@ -23,6 +25,9 @@ PLAN: dict[str, Any] = {
     "agent": "package",
     "action": "purge",
     "data": {"package": "zsh"},
+    "targets": {"filter": request().filter},
+    "background": None,
+    "reason": None,
     "hooks": {},
     "gates": {"gates": [], "every": None, "action": "stop"},
     "pace": {},
@@ -97,6 +102,12 @@ def test_an_approval_that_does_not_count_has_a_reason(
         ({"data": {"package": "bash"}}, "the approved data is not that of the request"),
         ({"action": "install"}, "the approved action is not that of the request"),
         ({"caller": "mallory"}, "the approved caller is not that of the request"),
+        (
+            {"filter": parse(select="fstat('/etc/passwd').present=true").to_data()},
+            "the approved filter is not that of the request",
+        ),
+        ({"job": Background(delay=60.0).to_data()}, "the approved job is not that of the request"),
+        ({"reason": "CHG-1"}, "the approved reason is not that of the request"),
         ({"installation": "aws:x:1"}, "the approved installation is not that of the request"),
         ({"targets": ("web1", "web3")}, "the request has nodes that were not approved"),
         ({"targets": None}, "the request has nodes that were not approved"),
@@ -106,6 +117,15 @@ def test_an_approval_that_does_not_count_has_a_reason(
 def test_approvals_of_another_request_do_not_count(changes: dict[str, Any], problem: str) -> None:
     """A change after the approval makes all signatures void, although they are valid."""
     assert count(approved(BOB, CAROL, **changes)) == ((), problem)
+
+
+def test_a_job_that_was_approved_does_not_run_at_once() -> None:
+    """Approvers see at what time a job runs; without its time, the request is not the one that they signed."""
+    job = Background(start=2000.0).to_data()
+    text = document({**PLAN, "background": job}, request().installation, NOW + 1)
+    assert count(approved(signed(text, "bob"), text=text, job=job)) == (("bob",), "")
+    found = count(approved(signed(text, "bob"), text=text))
+    assert found == ((), "the approved job is not that of the request")
 
 
 def test_approvals_expire() -> None:

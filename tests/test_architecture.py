@@ -202,6 +202,14 @@ def test_clients_write_through_one_module() -> None:
     assert len(list(writes("x", ast.parse("sys.stdout.write('a')\nprint('b')\nsys.stderr.buffer.write(b'')")))) == 3
 
 
+def test_every_folder_is_on_the_page_about_the_code() -> None:
+    """The page about the code names each folder with modules, so that a reader finds what a new folder is for."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    folders = [path.parent for part in ("collective", "clients") for path in (ROOT / part).rglob("*/__init__.py")]
+    assert len(folders) > 30
+    assert [str(folder.relative_to(ROOT)) for folder in folders if f"{folder.name}/`" not in page] == []
+
+
 def test_every_package_is_in_the_wheel() -> None:
     """setup.cfg names each folder with modules; a missing one would only be noticed after an installation."""
     setup = configparser.ConfigParser()

@@ -15,6 +15,7 @@ from support.json_documents import check_document
 
 from collective import catalog, installed
 from collective.authoring.review import ADVICE, review
+from collective.bundled import DDLS
 from collective.errors import ConfigError
 from collective.node import assembly
 from collective.testing import agent
@@ -189,7 +190,7 @@ def test_a_missing_timeout_is_advice(tmp_path: Path) -> None:
 
 def test_the_standard_agents_have_no_errors() -> None:
     """The agents that ship with this package pass their own check."""
-    findings, count = review(catalog.bundled().parent)
+    findings, count = review(DDLS.parent)
     assert [one.line for one in findings if one.level != ADVICE] == []
     assert count >= 10
 

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from support.jobs import ALICE, OpenJobs, control, job, result, stored
-from support.node_server import audit, body, call_node, digest_of, replies, request, send
+from support.jobs import ALICE, BOB, OpenJobs, control, job, result, stored
+from support.node_server import REPLIES, audit, body, call_node, digest_of, replies, request, send
 from support.waiting import wait_until
 
 from collective.audit import records
 from collective.clients.commands.audit import shown as show_audit
 from collective.fleet.background import Background
 from collective.node.jobs.store import CANCELLED, ENDED, SCHEDULED, JobStore
+from collective.node.storage.journal import Journal
 from collective.policy import Decision, Policy, Question, Rule
 from collective.testing import Network, memory_fleet
 
@@ -48,6 +49,18 @@ def test_a_duplicate_of_a_job_does_not_run_twice(network: Network, tmp_path: Pat
     result(network, sent.id)
     assert (call_node(network, sent).reason, call_node(network, sent).replayed) == ("accepted", True)
     assert (tmp_path / "ran").read_text() == "x\n"
+
+
+def test_a_job_with_the_id_of_another_is_refused(tmp_path: Path, open_jobs: OpenJobs) -> None:
+    """A caller that has taken an id for a job of its own cannot make a node accept the other job and not run it."""
+    first, second = job("echo bob", caller=BOB, delay=3600.0), job(f"touch {tmp_path}/ran")
+    for journal, sent in (("first", first), ("second", replace(second, id=first.id))):  # the journal has forgotten it
+        parts: dict[str, Any] = {"journal": Journal(tmp_path / journal, time.time)}
+        parts["jobs"] = open_jobs(tmp_path / "jobs.sqlite")
+        with memory_fleet(tmp_path, {"web1": {}}, **parts) as network:
+            network.transport.open_replies(REPLIES)
+            answer = call_node(network, replace(sent, time=time.time()))
+    assert (answer.statuscode, answer.reason, "has the id" in answer.statusmsg) == (1, None, True)
 
 
 def test_a_failed_job_keeps_its_reason(network: Network) -> None:
@@ -122,12 +135,12 @@ def test_a_running_job_is_stopped_with_its_processes(network: Network, tmp_path:
     """The processes of the job are dead when it has ended, and the reason has who stopped it."""
     sent = job(f"sleep 60 & echo $! > {tmp_path}/child; wait")
     call_node(network, sent)
-    wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "", 20)
+    wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "", 30)
     began = time.monotonic()
     assert control(network, "revoke", id=sent.id).statuscode == 1
     assert control(network, "cancel", id=sent.id).data["became"] == "stopped"
     found = result(network, sent.id)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert (found["state"], found["result"]["statusmsg"]) == (CANCELLED, f"cancelled by '{ALICE}'")
     assert not Path(f"/proc/{(tmp_path / 'child').read_text().strip()}").exists()
     assert control(network, "cancel", id=sent.id).data["became"] == "ended"

@@ -94,7 +94,7 @@ def test_the_place_is_reported_as_started(tmp_path: Path) -> None:
 
 def touch_when_started(program: HeldCommand, path: Path) -> None:
     """Make a file when the place of a program is stored as started."""
-    wait_until(lambda: is_started(program.table), 20)
+    wait_until(lambda: is_started(program.table), 30)
     path.touch()
 
 
@@ -136,9 +136,9 @@ def test_a_hook_that_hangs_is_killed(tmp_path: Path) -> None:
     """All its processes are killed after its time, and it is tried again."""
     marker = tmp_path / "marker"
     hook = f"[ -e {marker} ] && exit 0; touch {marker}; sleep 600 & echo $! > {tmp_path}/pid; wait"
-    program = cluster_command("true", started_first(False, False, (WEB2,)), on_replace=hook, hook_timeout=0.5)
+    program = cluster_command("true", started_first(False, False, (WEB2,)), on_replace=hook, hook_timeout=2.0)
     program.command.remove_replaced()
-    wait_until(lambda: not runs(int((tmp_path / "pid").read_text())), 10)
+    wait_until(lambda: not runs(int((tmp_path / "pid").read_text())), 30)
 
 
 def test_the_program_is_stopped_when_the_place_is_lost(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_program_is_stopped_when_the_place_is_lost(tmp_path: Path) -> None:
     )
 
     def take_away() -> None:
-        wait_until((tmp_path / "up").exists, 10)
+        wait_until((tmp_path / "up").exists, 30)
         state = program.table.stored.state
         assert state
         successor = ClusterPlace(0, ClusterMachine("web3", "10.0.0.3"), OTHER, OTHER)
@@ -169,7 +169,7 @@ def test_a_denied_write_does_not_end_the_program(tmp_path: Path, caplog: pytest.
     program.table.error = AccessDenied("memory: ExpiredToken")
 
     def restore() -> None:
-        wait_until(lambda: bool(caplog.records), 10)
+        wait_until(lambda: bool(caplog.records), 30)
         program.table.error = None
         program.held.renew()
         touch_when_started(program, tmp_path / "seen")
@@ -195,7 +195,7 @@ def run_apart(tmp_path: Path, line: str) -> subprocess.Popen[bytes]:
     """Run a program in a process of its own; return when it has written its process ID."""
     code = PROGRAM.format(path=[str(Path(__file__).parent)], line=line)
     process = subprocess.Popen([sys.executable, "-c", code])
-    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"), 20)
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"), 30)
     return process
 
 
@@ -205,7 +205,7 @@ def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals) -> None:
     line = f"trap 'exit 7' {number.name[3:]}; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     process = run_apart(tmp_path, line)
     process.send_signal(number)
-    assert process.wait(10) == 7
+    assert process.wait(30) == 7
 
 
 def test_the_program_ends_with_the_command(tmp_path: Path) -> None:
@@ -213,4 +213,4 @@ def test_the_program_ends_with_the_command(tmp_path: Path) -> None:
     process = run_apart(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 600")
     process.kill()
     process.wait()
-    wait_until(lambda: not runs(int((tmp_path / "pid").read_text())), 10)
+    wait_until(lambda: not runs(int((tmp_path / "pid").read_text())), 30)

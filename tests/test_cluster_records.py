@@ -71,6 +71,7 @@ PLACE = GOOD["places"][0]  # type: ignore[index]
         {"places": [{**PLACE, "machine": {"identity": "web1", "address": "10.0.0.1;reboot"}}]},
         {"places": [{**PLACE, "machine": {"identity": "$(reboot)", "address": "10.0.0.1"}}]},
         {"places": [{**PLACE, "machine": {"identity": "web1", "address": "-oProxyCommand=x"}}]},
+        {"places": [{**PLACE, "replaces": [{"identity": "--force", "address": "x"}]}]},
         {"places": [{**PLACE, "replaces": [{"identity": "a\nb", "address": "x"}]}]},
         {"beginning": []},
     ],

@@ -51,6 +51,8 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "ping -t=--": (USAGE, "-t/--timeout: invalid duration '--'"),
     "ping -vZ": (USAGE, "unknown option '-Z'"),
     "nodes list -vZ": (USAGE, "unknown option '-Z'"),
+    "check node": (USAGE, "'node' is neither a folder nor a check of a collective (did you mean 'nodes'?)"),
+    "inventory -F role=web": (USAGE, "unknown option '-F' (an option of 'crpc inventory export')"),
     "-- packge": (USAGE, "unknown agent 'packge'"),
     "keys --json trust": (USAGE, "the following arguments are required: --as"),
     "nrpe -v chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
@@ -69,6 +71,8 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "nrpe chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
     "nrpe": (USAGE, "nrpe: action missing (it has runcommand, runallcommands, check)"),
     "shell run ls --tail --json": (USAGE, "--tail: not allowed with --json, because it prints lines as they arrive"),
+    "shell run ls --usr www-data": (USAGE, "unknown option '--usr' (did you mean '--user'?)"),
+    "shell output abc": (USAGE, "invalid handle 'abc': use the 32 characters that 'crpc shell list' prints"),
     "shell run comand=ls": (USAGE, "there is no input 'comand' (did you mean 'command'?)"),
     "package zap": (USAGE, "package: unknown action 'zap' (actions: install, update"),
     "package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
@@ -309,7 +313,7 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
     _, out, _ = called(["help"], capsys)
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     assert {*COMMANDS, "package", "service", "nrpe", "shell", "rpcutil", "broken"} <= lines.keys()
-    assert "\n  nrpe check       run one check on many nodes" in out
+    assert "\n  nrpe check       Run one check on many nodes" in out
     assert "cannot be read (see 'crpc describe broken')" in lines["broken"]
 
 
@@ -335,7 +339,7 @@ def test_a_standard_agent_is_described_without_a_configuration(unconfigured: Non
     code, out, err = called(["describe", "package", "install"], capsys)
     assert (code, err) == (0, "")
     assert "version" in out
-    assert "\ncrpc nrpe check: run one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
+    assert "\ncrpc nrpe check: Run one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
 
 
 # The file client.yaml is read for the agents' DDLs, not for these.

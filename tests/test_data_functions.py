@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from support.agent_cases import CASES, assert_same
 
-from collective import catalog, data_ddl
+from collective import data_ddl
+from collective.bundled import DDLS
 from collective.catalog import Catalog
 from collective.errors import Aborted, DDLError, InvalidInput, UnknownAction, UsageError
 from collective.filters import matches, parse
@@ -24,7 +25,7 @@ from collective.node.plugins.data_functions import DataFunctions
 from collective.policy import KnownNode
 from collective.testing import fake_commands
 
-STANDARD = data_functions.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))
+STANDARD = data_functions.load([agents.bundled()], [DDLS], Path("/nonexistent"))
 FSTAT = STANDARD["fstat"]
 
 
@@ -214,7 +215,7 @@ INVALID: dict[str, tuple[str | None, Any, str]] = {
     "no fields": (CODE, {**DDL, "output": {"type": "object", "properties": {}}}, "$.output.properties"),
     "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a regular expression: "),
     "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "(must be the file's name, 'mount')"),
-    "unknown word": (CODE, {**DDL, "inputs": {}}, "'inputs' was unexpected"),
+    "unknown word": (CODE, {**DDL, "inputs": {}}, "unknown key 'inputs'"),
 }
 
 

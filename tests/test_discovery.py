@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from collective import filters
 from collective.config import ClientConfig
 from collective.errors import NoNodes, UsageError
 from collective.fleet import discovery, silence
 from collective.fleet.discovery import Candidates
 from collective.fleet.fleet import Fleet
+from collective.fleet.node_sets import CombinedNodes, ListedNodes, MatchingNodes
 from collective.fleet.targets import Targets
 from collective.registry import Contents, NodeRecord
 from collective.registry.memory import MemoryRegistry
@@ -91,8 +93,30 @@ def test_an_empty_result_is_explained(records: tuple[NodeRecord, ...], message: 
 @pytest.mark.parametrize("name", ["WEB1", "web1.", "Web1", "wbe1"])
 def test_a_name_that_no_node_has_gets_a_suggestion(name: str) -> None:
     """The closest registered name is suggested, also for capitals and for the final dot of a full name."""
-    why = found(node("web1"), targets=Targets.select(identities=[name])).why_none
-    assert why == "no node matches the filter (1 node alive); did you mean 'web1'?"
+    absent = found(node("web1"), targets=Targets.select(identities=[name])).absent
+    assert absent == {name: "not in the registry (did you mean 'web1'?)"}
+
+
+def test_named_nodes_that_are_absent_are_reported() -> None:
+    """Named nodes that do not exist or have stopped are in `absent`; those that do not match are not."""
+    records = (node("web1"), node("db1", facts={"role": "db"}), node("web9", left=NOW - 5))
+    targets = Targets.select(["role=web"], identities=["web1", "db1", "web9", "/^x/"])
+    several = found(*records, targets=targets, invalid={"odd1": "x"})
+    assert (several.matching, several.absent) == (["web1"], {"web9": "stopped cleanly 5 s ago"})
+    listed = Targets.select(["role=web"], identities=["web1", "mail"], nodes=["web1", "mail", "other"])
+    assert found(*records, targets=listed).absent == {"mail": "not in the registry"}
+
+
+def test_stale_nodes_of_a_group_stay_in_the_account(tmp_path: Path) -> None:
+    """A group with a filter keeps the nodes that cannot be asked, also when names are looked up or filters added."""
+    registry = Known(node("web1"), node("web2", last_seen=NOW - 400), node("db1", facts={"role": "db"}))
+    fleet = Fleet(ClientConfig("testing", state=tmp_path), MemoryTransport(), registry)
+    group = MatchingNodes(WEB.filter)
+    for targets in (Targets(sets=group), Targets(filters.parse(with_fact=["role=web"]), sets=group)):
+        several = fleet.find(targets, "package", verify=True)
+        assert (several.nodes, list(several.not_asked)) == (("web1",), ["web2"])
+    named = CombinedNodes(",", group, ListedNodes(("mail",)))
+    assert fleet.find(Targets(sets=named), "package", verify=True).absent == {"mail": "not in the registry"}
 
 
 def test_nodes_that_were_asked_are_counted() -> None:

@@ -105,7 +105,7 @@ def test_a_service_that_does_not_respond_times_out(service: Service, nitro: Path
     began = time.monotonic()
     with pytest.raises(ConfigError, match="timed out"):
         ec2.read(nitro, service.address, seconds=0.2)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 # -- the APIs of AWS

@@ -181,14 +181,14 @@ def test_a_changed_or_returning_error_is_logged_again(tmp_path: Path, caplog: py
 def test_a_command_that_times_out_is_killed_with_its_children(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The source keeps its last valid facts, and no process is left."""
     script = executable(tmp_path / "facter", "echo role=web")
-    command = sources.command([str(script)], sources.executed_by(Runner(), seconds=1.0))
+    command = sources.command([str(script)], sources.executed_by(Runner(), seconds=3.0))
     facts = Facts([], [], [lambda: [command]])
     assert "role" not in facts.current  # the constructor does not run commands
     assert facts.refresh()
     executable(script, f"sleep 600 & echo $! > {tmp_path}/child; wait")
     assert not facts.refresh()
     assert facts.current["role"] == "web"
-    assert [vars(record)["error"] for record in caplog.records] == [f"{script}: timed out after 1 s"]
+    assert [vars(record)["error"] for record in caplog.records] == [f"{script}: timed out after 3 s"]
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "child").read_text()), 0)
 
@@ -250,10 +250,10 @@ def test_a_slow_source_delays_the_start_for_a_limited_time(tmp_path: Path) -> No
     facts = Facts([tmp_path / "a.yaml"], [], [slow.find])
     began = time.monotonic()
     facts.start(3600, 0.2, changed.set)
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 0.2 <= time.monotonic() - began < 20
     assert (facts.current["az"], facts.current.get("role")) == ("a", None)
     slow.go.set()
-    assert changed.wait(10)
+    assert changed.wait(30)
     assert facts.current["role"] == "slow"
     facts.stop()
 

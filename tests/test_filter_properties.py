@@ -69,7 +69,7 @@ FILTERS = st.builds(
     facts=st.lists(FACT.filter(lambda entry: valid("facts")([entry])), max_size=2),
     classes=st.lists(TEXTS.filter(lambda name: valid("classes")([name])), max_size=2),
     agents=st.lists(TEXTS.filter(lambda name: valid("agents")([name])), max_size=2),
-    identities=st.lists(st.sampled_from(["web1", "web2", "web01", "db.x", "/we b/", "-x"]), max_size=3),
+    identities=st.lists(st.sampled_from(["web1", "web2", "web01", "db.x", "/we b/", "x-"]), max_size=3),
     select=st.none() | TREE.filter(valid("select")),
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collective import catalog
+from collective.bundled import DDLS
 from collective.node.actions import preloading
 from collective.node.plugins import agents, plugin_set
 
@@ -44,7 +44,7 @@ def test_a_fork_server_runs_only_when_it_is_needed() -> None:
 def test_only_known_modules_are_preloaded() -> None:
     """The modules of other distributions, and those that this process has not imported, may start threads."""
     code = compile("import json, yaml, boto3\nimport not_there\nfrom collective.agents import _scripts", "x", "exec")
-    plugin_set.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))  # imports what agents need
+    plugin_set.load([agents.bundled()], [DDLS], Path("/nonexistent"))  # imports what agents need
     names = preloading.preloaded(marshal.dumps(code))
     assert {"json", "collective.agents._scripts"} <= set(names)
     assert {"yaml", "boto3", "not_there"}.isdisjoint(names)
@@ -53,7 +53,7 @@ def test_only_known_modules_are_preloaded() -> None:
 @pytest.mark.parametrize(("agent", "limit"), [("shell", 160), (None, 280)])
 def test_the_fork_server_imports_little(agent: str | None, limit: int) -> None:
     """The number of modules, for one agent or all standard agents, is limited, and there is no slow library."""
-    plugins = plugin_set.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))
+    plugins = plugin_set.load([agents.bundled()], [DDLS], Path("/nonexistent"))
     used: list[Any] = [plugins.agents[agent]] if agent else [*plugins.agents.values(), *plugins.data.values()]
     names = {name for plugin in used for name in plugin.modules}
     first = "import importlib, sys; from collective.node.actions import fork_server_main"
@@ -69,9 +69,9 @@ def test_the_fork_server_imports_little(agent: str | None, limit: int) -> None:
 def test_an_idle_daemon_imports_no_slow_library() -> None:
     """A node with the standard agents has a limited number of modules, and none that only callers and labs need."""
     code = (
-        "import sys; from pathlib import Path; from collective import catalog\n"
+        "import sys; from pathlib import Path; from collective.bundled import DDLS\n"
         "from collective.node import assembly, daemon; from collective.node.plugins import agents, plugin_set\n"
-        "plugin_set.load([agents.bundled()], [catalog.bundled()], Path('/nonexistent')); print(*sys.modules)"
+        "plugin_set.load([agents.bundled()], [DDLS], Path('/nonexistent')); print(*sys.modules)"
     )
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert len(modules) <= 640

@@ -212,10 +212,10 @@ def test_many_actions_leave_nothing_in_a_fork_server(runner: Runner, server: For
     repeat(20)
     pid = server.pid
     assert pid
-    wait_until(lambda: footprint(pid).processes == 1, 10)
+    wait_until(lambda: footprint(pid).processes == 1, 30)
     before = footprint(pid)
     repeat(int(os.environ.get("MANY_ACTIONS", "100")))
-    wait_until(lambda: footprint(pid).processes == 1, 10)
+    wait_until(lambda: footprint(pid).processes == 1, 30)
     after = footprint(pid)
     assert server.pid == pid
     assert (after.files, after.connections, after.threads) == (before.files, before.connections, before.threads)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from support.crpc_call import Captured, called, json_document
 from support.scripted_fleet import Part, Scripted
+from support.waiting import wait_until
 
+from collective.clients import group_programs
 from collective.clients.commands import find
 from collective.clients.node_groups import names, read
 from collective.clients.options import targets
@@ -18,8 +20,9 @@ from collective.errors import CollectiveError, ConfigError, NoNodes
 from collective.filters import parse
 from collective.fleet.discovery import Discovery
 from collective.fleet.fleet import Fleet
-from collective.fleet.node_sets import combined
+from collective.fleet.target_selection import combined
 from collective.fleet.targets import Targets
+from collective.processes import runs
 from collective.registry import NodeRecord
 
 ROLES = {"web1": "web", "web2": "web", "db1": "db", "db2": "db"}
@@ -189,6 +192,17 @@ def test_a_program_that_fails_ends_the_call(config: ClientConfig, tmp_path: Path
     with pytest.raises(ConfigError) as error:
         read(["@cmdb"], config)
     assert f"groups.cmdb.command: {tmp_path}/cmdb: {problem}" in str(error.value)
+
+
+def test_a_program_that_takes_too_long_is_killed_with_what_it_started(
+    config: ClientConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call does not wait for a program beyond its time limit, nor for a process that holds its output open."""
+    monkeypatch.setattr(group_programs, "PROGRAM_SECONDS", 0.2)
+    program(config, tmp_path, f"sleep 300 & echo $! > {tmp_path}/child; sleep 300")
+    with pytest.raises(ConfigError, match="no result within 0 s"):
+        read(["@cmdb"], config)
+    wait_until(lambda: not runs(int((tmp_path / "child").read_text())), 5)
 
 
 def test_a_discovery_program_of_choria_names_the_nodes_of_a_group(

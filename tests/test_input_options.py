@@ -36,7 +36,7 @@ def test_options_with_the_name_of_an_input_are_inputs(line: str, expected: list[
     assert as_words(line.split(), make_parser(), lambda: INPUTS) == expected
 
 
-@pytest.mark.parametrize("line", ["a b --pool", "a b --pool --json", "a b --pool -- x"])
+@pytest.mark.parametrize("line", ["a b --pool", "a b --pool --json", "a b --pool -- x", "a b --pool -I x"])
 def test_an_input_needs_a_value(line: str) -> None:
     """The next option is never taken as the value."""
     with pytest.raises(UsageError, match=r"--pool: expected a value \(use --pool=VALUE"):
@@ -58,7 +58,8 @@ def test_without_such_options_no_ddl_is_read() -> None:
     [
         ("eip claim --pool nonsense", "eip claim: input 'pool': 'nonsense' does not match"),
         ("eip claim --pool a=b --reclaim now", "input 'reclaim': 'now' is not one of"),
-        ("eip claim --pol a=b", "unknown option '--pol'"),
+        ("eip claim --pol a=b", "unknown option '--pol' (did you mean '--pool'?)"),
+        ("eip claim --json --max-fial 1", "unknown option '--max-fial' (did you mean '--max-fail'?)"),
         ("eip claim pool=a=b --pool a=b", "--pool given more than once"),
         ("eip claim --pool a=b --pool a=b", "--pool given more than once"),
         ("-T elsewhere eip claim --pool a=b", "unknown collective 'elsewhere'"),

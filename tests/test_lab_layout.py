@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
+import boto3
 import pytest
 
 from collective.errors import ConfigError, UsageError
 from collective.lab import servers
 from collective.lab.layout import Layout
+from collective.lab.supervisor import Supervisor
+from collective.node import daemon
 
 
 @pytest.mark.parametrize(
@@ -65,3 +70,19 @@ def test_moto_serves_fewer_nodes_than_other_servers(tmp_path: Path) -> None:
         Layout(tmp_path / "lab").create(101)
     with pytest.raises(UsageError, match="between 1 and 500 with fauxqs"):
         Layout(tmp_path / "lab").create(501, servers.FAUXQS)
+
+
+def test_the_crash_of_a_node_is_in_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that ends by an exception, such as one of another version of collective, has a traceback in its log."""
+
+    def crash(*_: object) -> int:
+        raise ImportError("of another version")
+
+    monkeypatch.setattr(daemon, "main", crash)
+    monkeypatch.setattr(sys, "stderr", os.fdopen(2, "w", closefd=False))  # the real one, not that of pytest
+    layout = Layout(tmp_path)
+    (tmp_path / "nodes" / "node01.lab").mkdir(parents=True)
+    Supervisor(layout, boto3.Session(region_name="eu-central-1")).start("node01.lab")
+    pid = int((layout.node("node01.lab") / "pid").read_text())
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 70
+    assert (layout.node("node01.lab") / "log").read_text().endswith("ImportError: of another version\n")

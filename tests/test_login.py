@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,19 @@ def test_the_node_keeps_two_files(node: Network, tmp_path: Path) -> None:
     assert (folder / PROMPT).exists()
     files(node, folder, 0o644).write()
     assert stat.S_IMODE((folder / FACTS).stat().st_mode) == 0o644
+
+
+def test_a_link_in_the_folder_is_replaced(node: Network, tmp_path: Path) -> None:
+    """Another user may own the folder: the file that a link leads to does not get the time of the daemon's look."""
+    folder, other = tmp_path / "files", tmp_path / "other"
+    files = LocalFiles(folder, node.nodes["web1"], 0o644, [])
+    files.write()
+    other.write_bytes((folder / FACTS).read_bytes())
+    os.utime(other, (0, 0))
+    (folder / FACTS).unlink()
+    (folder / FACTS).symlink_to(other)
+    files.write()
+    assert (other.stat().st_mtime, (folder / FACTS).is_symlink()) == (0.0, False)
 
 
 def test_a_folder_that_cannot_be_written_is_logged(
@@ -191,6 +205,25 @@ def test_a_node_without_the_files(machine: Path, capsys: pytest.CaptureFixture[s
     for words in (["motd"], ["facts", "local"], ["prompt"], ["prompt", "zsh"]):
         assert run(machine, *words) == 78
         assert "local_files is not set" in capsys.readouterr().err
+
+
+def test_a_prompt_of_another_program_is_harmless(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command shows what the shells show: no control character, and nothing that a shell would expand."""
+    (machine / "cache" / "prompt").write_bytes(b"a \xff\x1b]0;x\x07$(id)\nsecond")
+    assert run(machine, "prompt") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("a ___0_x___id_")
+    assert out.count("\n") == 1
+
+
+def test_an_old_prompt_is_reported(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """When the daemon has not confirmed the file for a long time, a line on standard error says so."""
+    two_hours_ago = time.time() - 7200
+    os.utime(machine / "cache" / "prompt", (two_hours_ago, two_hours_ago))
+    assert run(machine, "prompt") == 0
+    out, err = capsys.readouterr()
+    assert out == "acme production web\n"
+    assert err == "crpc: this prompt was confirmed 120 minutes ago: collectived does not run\n"
 
 
 def test_the_documents(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -312,11 +313,33 @@ def test_a_state_file_has_one_collective_and_one_watcher(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="another watcher uses it"):
         StateFile(path, "one")
     store.close()
-    with pytest.raises(ConfigError, match="is the state of the collective 'one', not 'two'"):
+    with pytest.raises(ConfigError, match=r"is the state of the collective 'one', not 'two' \(use another file\)"):
         StateFile(path, "two")
     path.write_text("x" * 2000)
-    with pytest.raises(ConfigError, match="not a database"):
+    with pytest.raises(ConfigError, match=r"not a database \(delete it to begin again, or use another file\)"):
         StateFile(path, "one")
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """The file of another program is left as it is."""
+    path = tmp_path / "places.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r": is not the state of a watcher \(use another file\)"):
+        StateFile(path, "test")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("", "Is a directory (use another file)"), ("fifo", "disk I/O error (use another file)")]
+)
+def test_what_is_no_file_need_not_be_deleted(tmp_path: Path, name: str, error: str) -> None:
+    """The hint to delete a state is only for one that is damaged."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigError) as caught:
+        StateFile(tmp_path / name, "test")
+    assert str(caught.value) == f"{tmp_path / name}: state cannot be opened: {error}"
 
 
 @pytest.mark.parametrize(

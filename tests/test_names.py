@@ -13,7 +13,7 @@ from collective.clients.commands import COMMANDS
 from collective.errors import UsageError
 
 QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}")
-IDENTITIES = st.from_regex(r"[A-Za-z0-9_.-]{1,255}", fullmatch=True)
+IDENTITIES = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,254}", fullmatch=True)
 LONGEST = "c" * 20
 
 
@@ -36,9 +36,9 @@ def test_valid_identities(name: str) -> None:
     assert names.check_identity(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "web1\n", " web1", "a" * 256, "wéb", "web[1-2]", ".", ".."])
+@pytest.mark.parametrize("name", ["", "a/b", "web1\n", " web1", "a" * 256, "wéb", "web[1-2]", ".", "..", "-rf"])
 def test_invalid_identities(name: str) -> None:
-    """Any other name is refused."""
+    """Any other name is refused, also one that another program would take for an option."""
     with pytest.raises(UsageError, match="invalid identity"):
         names.check_identity(name)
 

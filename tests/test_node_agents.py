@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from collective import catalog
+from collective.bundled import DDLS
 from collective.errors import UnknownAction
 from collective.node.plugins import agents
 from collective.node.plugins.agents import LoadedAgents
@@ -56,7 +57,7 @@ def test_code_and_ddl_that_agree_are_loaded(folder: Path) -> None:
 
 def test_the_standard_agents_are_loaded(tmp_path: Path) -> None:
     """Every standard agent agrees with its DDL."""
-    loaded = agents.load([agents.bundled()], [catalog.bundled()], tmp_path)
+    loaded = agents.load([agents.bundled()], [DDLS], tmp_path)
     assert loaded.problems == ()
     assert set(loaded) == set(catalog.Catalog().paths)
 

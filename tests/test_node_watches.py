@@ -11,6 +11,7 @@ from support.waiting import wait_until
 
 from collective.config import load_node
 from collective.errors import ConfigError
+from collective.membership import StateFile
 from collective.node.service.watches import NodeWatch, WatchingNode, make_watches
 from collective.registry import NodeRecord
 from collective.registry.feed import FullReads
@@ -68,15 +69,39 @@ def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> 
 
     watch = make(tmp_path, registry, **words)
     watch.start()
-    wait_until(lambda: len(lines()) == 2, 20)
+    wait_until(lambda: len(lines()) == 2, 30)
     watch.stop()
     registry.leave("a", "1")
     registry.put(NodeRecord("c", "1", facts={"role": "web", "new": 1}, instance="1"))
     watch = make(tmp_path, registry, **words)
     watch.start()
-    wait_until(lambda: len(lines()) == 3, 20)
+    wait_until(lambda: len(lines()) == 3, 30)
     watch.stop()
     assert lines() == ["member-join lb1 lb a", "member-join lb1 lb c", "member-leave lb1 lb a"]
+
+
+@pytest.mark.parametrize("template", [False, True])
+def test_a_watch_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: bool) -> None:
+    """A state that could not be written for a while loses no change of the members."""
+    out = tmp_path / "out"
+    (tmp_path / "t.j2").write_text("{% for one in members %}{{ one.identity }}\n{% endfor %}")
+    how = {"template": {"src": str(tmp_path / "t.j2"), "dest": str(out)}} if template else {"exec": f"cut -f1 >> {out}"}
+    registry = MemoryRegistry()
+    tries: list[object] = []
+
+    def full(*events: object) -> None:
+        tries.append(events)
+        raise ConfigError("disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StateFile, "delivered", full)
+        put(registry, "a")
+        watch = make(tmp_path, registry, every=0.05, **how)
+        watch.start()
+        wait_until(lambda: bool(tries), 30)
+    put(registry, "b")
+    wait_until(lambda: out.exists() and out.read_text() == "a\nb\n", 30)
+    watch.stop()
 
 
 @pytest.mark.parametrize(
@@ -99,6 +124,7 @@ def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> 
         ("{a: {template: {src: x, dest: y, min_interval: 0}}}", "watches.a.template.min_interval: invalid duration"),
         ("{a: {template: {src: x, dest: y}, on: [join]}}", "watches.a.on: has no effect with template (remove it)"),
         ("{a: {template: {src: x, dest: y}, batch: true}}", "watches.a.batch: has no effect with template"),
+        ("{a: {template: {src: x, dest: ./z/../x}}}", "watches.a.template.dest: "),
         (
             "{a: {template: {src: x, dest: /y}}, b: {template: {src: z, dest: /y}}}",
             "watches.b.template.dest: /y is also that of the watch 'a'",
@@ -139,7 +165,7 @@ def test_a_command_runs_as_its_user(folder: ReadableFolder) -> None:
     put(registry, "a")
     watch = make(folder.path, registry, exec=f"echo $(id -un) $USER >> {out}", user="daemon")
     watch.start()
-    wait_until(lambda: out.read_text() == "daemon daemon\n", 20)
+    wait_until(lambda: out.read_text() == "daemon daemon\n", 30)
     watch.stop()
 
 
@@ -160,19 +186,19 @@ def test_a_watch_keeps_a_file_current(tmp_path: Path, caplog: pytest.LogCaptureF
 
     watch = make(tmp_path, registry, **words)
     watch.start()
-    wait_until(lambda: text() == "lb: a", 20)
+    wait_until(lambda: text() == "lb: a", 30)
     source.write_text("{{ nothing }}")
-    wait_until(lambda: "template.failed" in caplog.messages, 20)
+    wait_until(lambda: "template.failed" in caplog.messages, 30)
     put(registry, "c")
-    wait_until(lambda: caplog.messages.count("template.failed") == 2, 20)
+    wait_until(lambda: caplog.messages.count("template.failed") == 2, 30)
     assert text() == "lb: a"
     source.write_text(good)
-    wait_until(lambda: text() == "lb: a c", 20)
+    wait_until(lambda: text() == "lb: a c", 30)
     watch.stop()
     registry.leave("a", "1")
     watch = make(tmp_path, registry, **words)
     watch.start()
-    wait_until(lambda: text() == "lb: c", 20)
+    wait_until(lambda: text() == "lb: c", 30)
     watch.stop()
     assert (tmp_path / "loaded").read_text() == "lb: alb: a clb: c"
     errors = [getattr(record, "error", "") for record in caplog.records if record.message == "template.failed"]
@@ -204,8 +230,8 @@ def test_the_commands_of_a_template_run_as_its_user(folder: ReadableFolder) -> N
     )
     entry = pwd.getpwnam("daemon")
     groups = " ".join(map(str, os.getgrouplist("daemon", entry.pw_gid)))
-    wait_until(lambda: seen.read_text() == f"daemon\n{groups}\na\ndaemon\n{groups}\n", 20)
-    wait_until(lambda: not (folder.path / ".out.before.cfg").is_symlink(), 20)
+    wait_until(lambda: seen.read_text() == f"daemon\n{groups}\na\ndaemon\n{groups}\n", 30)
+    wait_until(lambda: not (folder.path / ".out.before.cfg").is_symlink(), 30)
     watch.stop()
     found = out.stat()
     assert (out.read_text(), found.st_mode & 0o777, found.st_uid, found.st_gid) == ("a\n", 0o640, 0, entry.pw_gid)
@@ -219,7 +245,7 @@ def test_a_file_that_the_user_of_the_check_cannot_read_is_not_replaced(
     registry = MemoryRegistry()
     put(registry, "a")
     watch = updated(folder, registry, check="cat {candidate}", mode="0600")
-    wait_until(lambda: "template.failed" in caplog.text, 20)
+    wait_until(lambda: "template.failed" in caplog.text, 30)
     watch.stop()
     errors = [getattr(one, "error", "") for one in caplog.records]
     assert any("out.cfg: not changed: check" in one and "Permission denied" in one for one in errors)
@@ -236,7 +262,7 @@ def test_a_folder_of_the_user_is_refused(folder: ReadableFolder, caplog: pytest.
     registry = MemoryRegistry()
     put(registry, "a")
     watch = updated(folder, registry, dest=str(theirs / "out.cfg"))
-    wait_until(lambda: "template.failed" in caplog.text, 20)
+    wait_until(lambda: "template.failed" in caplog.text, 30)
     watch.stop()
     assert any("other users can change its folder" in getattr(one, "error", "") for one in caplog.records)
     assert list(theirs.iterdir()) == []

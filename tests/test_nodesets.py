@@ -82,12 +82,12 @@ def test_invalid_expressions_are_refused_with_the_column(text: str, message: str
 
 def test_large_expressions_are_refused_quickly() -> None:
     """Expressions with many large ranges are refused before they are expanded."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UsageError, match="more than"):
         unfold("w" + "[1-99999]x" * 1000)
     with pytest.raises(UsageError):
         unfold("w[1-" + "9" * 100_000 + "]")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_the_limit_itself_is_allowed() -> None:
@@ -101,7 +101,9 @@ def test_invalid_identities_are_not_folded() -> None:
         fold(["a,b"])
 
 
-NAMES = st.from_regex(r"[a-c.]?[0-9]{0,3}[-_a]?0?[0-9]{1,2}(\.b[0-2])?", fullmatch=True)
+NAMES = st.from_regex(r"[a-c.]?[0-9]{0,3}[-_a]?0?[0-9]{1,2}(\.b[0-2])?", fullmatch=True).filter(
+    lambda name: not name.startswith("-")
+)
 
 
 @settings(max_examples=300, deadline=None)

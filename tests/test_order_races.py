@@ -13,6 +13,7 @@ from support.waiting import wait_until
 
 from collective.node.jobs.orders import Orders
 from collective.node.jobs.store import CANCELLED, ENDED, RUNNING, SCHEDULED, JobStore
+from collective.node.storage.journal import Journal
 from collective.testing import Network
 
 Step = Callable[[], None]
@@ -77,7 +78,7 @@ def test_a_job_that_waits_for_a_place_does_not_begin_on_a_frozen_node(network: N
     """The freeze comes while the job is due and another action of its agent runs."""
     other, sent = request("shell", "run", data={"command": "sleep 60"}, timeout=60), job(f"touch {tmp_path}/ran")
     send(network, other)
-    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 10)
+    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 30)
     call_node(network, sent)
     control(network, "freeze", reason="test")
     send(network, request("control", "cancel", data={"id": other.id}))
@@ -93,6 +94,27 @@ def test_a_request_is_not_listed_once_it_has_ended(network: Network) -> None:
     """An order for it says that it has ended."""
     sent = request("shell", "run", data={"command": "true"})
     call_node(network, sent)
-    wait_until(lambda: control(network, "jobs").data["jobs"] == [], 10)
+    wait_until(lambda: control(network, "jobs").data["jobs"] == [], 30)
     assert control(network, "cancel", id=sent.id).data["became"] == "ended"
     assert RUNNING not in [one["state"] for one in control(network, "jobs", all=True).data["jobs"]]
+
+
+@pytest.mark.parametrize("order", ["cancel", "settle"])
+def test_a_request_that_ends_as_it_is_revoked_has_ended(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """The request arrives, runs and ends after the order has looked for it: the answer is not that it never begins."""
+    sent, calls = request("shell", "run", data={"command": f"touch {tmp_path}/ran"}), list[Any]()
+
+    def run_once() -> None:
+        if not calls:
+            calls.append(sent)
+            calls.append(call_node(network, sent))
+
+    after(monkeypatch, Journal, "find", run_once)
+    control_of_node = network.nodes["web1"].info.control
+    if order == "settle":
+        assert control_of_node.settle(sent.id, ALICE, everyone=False, dry_run=False)["became"] == "ended"
+    else:
+        assert control_of_node.cancel(sent.id, ALICE, everyone=False, running=True, dry_run=False) == "ended"
+    assert (calls[1].statuscode, (tmp_path / "ran").exists()) == (0, True)

@@ -16,9 +16,9 @@ def test_the_first_step_runs_at_once_and_wake_runs_the_next() -> None:
     steps: queue.Queue[int] = queue.Queue()
     thread = PeriodicThread("test", lambda: steps.put(1), LONG)
     thread.start()
-    steps.get(timeout=10)
+    steps.get(timeout=30)
     thread.wake()
-    steps.get(timeout=10)
+    steps.get(timeout=30)
     thread.stop(10)
 
 
@@ -33,7 +33,7 @@ def test_a_step_chooses_its_own_pause() -> None:
     thread = PeriodicThread("test", step, LONG)
     thread.start()
     for _ in range(3):
-        steps.get(timeout=10)
+        steps.get(timeout=30)
     thread.stop(10)
 
 
@@ -42,7 +42,7 @@ def test_stop_ends_the_thread_and_waits_for_its_step() -> None:
     steps: queue.Queue[int] = queue.Queue()
     thread = PeriodicThread("test", lambda: steps.put(1), LONG)
     thread.start()
-    steps.get(timeout=10)
+    steps.get(timeout=30)
     thread.stop(10)
     thread.wake()
     assert steps.empty()
@@ -56,7 +56,7 @@ def test_without_a_period_a_step_runs_only_when_woken() -> None:
     with pytest.raises(queue.Empty):
         steps.get(timeout=0.05)
     thread.wake()
-    steps.get(timeout=10)
+    steps.get(timeout=30)
     thread.stop(10)
     assert steps.empty()
 
@@ -66,7 +66,7 @@ def test_finish_runs_once_after_the_last_step() -> None:
     calls: queue.Queue[str] = queue.Queue()
     thread = PeriodicThread("test", lambda: calls.put("step"), LONG, finish=lambda: calls.put("finish"))
     thread.start()
-    assert calls.get(timeout=10) == "step"
+    assert calls.get(timeout=30) == "step"
     thread.stop(10)
-    assert calls.get(timeout=10) == "finish"
+    assert calls.get(timeout=30) == "finish"
     assert calls.empty()

@@ -223,7 +223,7 @@ from collective.clients.apps import ExtraVerb
 def watch(arguments):
     print("watching", *arguments)
     return 5
-VERBS = {"watch": ExtraVerb("print the load every minute", watch)}
+VERBS = {"watch": ExtraVerb("Print the load every minute", watch)}
 """
 
 
@@ -244,7 +244,7 @@ def test_a_package_brings_verbs_of_an_agent(package: Callable[..., None], capsys
     package("acme", "load", VERBS, group="collective.verbs")
     assert called(["load", "watch", "now"], capsys) == (5, "watching now\n", "")
     for words in (["help"], ["help", "load"], ["describe", "load"]):
-        assert "print the load every minute" in called(words, capsys)[1]
+        assert "Print the load every minute" in called(words, capsys)[1]
 
 
 @pytest.mark.usefixtures("load_agent")

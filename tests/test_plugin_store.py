@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,31 @@ def test_a_dry_run_cannot_stop_the_daemon(
     path.write_text(json.dumps(document))
     with pytest.raises(Aborted, match=problem):
         node.try_out(tmp_path / "a")
+
+
+def test_bundles_whose_digests_begin_alike_are_different_versions(
+    node: StoringNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An author can make two bundles whose digests have the same first digits; a push of one replaces the other."""
+    whole = bundles.digest
+    monkeypatch.setattr(bundles, "digest", lambda text: "0" * 12 + whole(text)[12:])
+    node.push(plugin(tmp_path / "a"))
+    fixed = node.push(plugin(tmp_path / "b", code=CODE % 2))
+    assert (fixed["changed"], fixed["digest"]) == (True, "0" * 12)
+    assert (node.state / "plugins" / "extra" / "current" / "agents" / "extra.py").read_text() == CODE % 2
+
+
+def test_a_small_bundle_cannot_take_much_memory(node: StoringNode) -> None:
+    """The daemon itself unpacks a bundle, also for a caller that may only make dry runs."""
+    document = '{"name": "x", "version": "1", "files": {"ddl/x.json": [' + "[]," * 2_000_000 + "1]}}"
+    text = base64.b64encode(zlib.compress(document.encode())).decode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match="cannot be unpacked"):
+            node.store.install(text, bundles.digest(text), dry_run=True)
+        assert tracemalloc.get_traced_memory()[1] < 40 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from collective.node.requests import caller_hours
 from collective.node.requests.caller_hours import HOUR, CallerHours
 from collective.node.storage import call_history
 from collective.node.storage.call_history import ApprovalUses, CallHistory
+from collective.node.storage.journal import Journal
 from collective.policy import CallFacts, Policy, Question
 from collective.policy.parsing import parse
 from collective.policy.replay import DescribedActions, replay
@@ -252,14 +253,15 @@ def test_what_is_on_disk_is_what_is_counted(
 # -- approvals are used once
 
 
-def approval(run: str, *, uses: int = 1, expires: float = 60.0) -> dict[str, Any]:
+def approval(run: str, *, uses: int = 1, expires: float = 60.0, caller: str = "") -> dict[str, Any]:
     """Return the approval of a ping by bob; nodes in memory accept it without a signature."""
     content = {
         "type": "approval",
         **{
             name: getattr(request(), name)
-            for name in ("collective", "installation", "caller", "agent", "action", "data")
+            for name in ("collective", "installation", "caller", "agent", "action", "data", "filter", "job", "reason")
         },
+        **({"caller": caller} if caller else {}),
         "targets": ["web1"],
         "run": run,
         "uses": uses,
@@ -288,6 +290,33 @@ def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path, open_job
     [again, other] = sent(replace(request(run=run), approvals=approved), request(approvals=approved))
     assert "(the approvals have been used before)" in again
     assert "(the approvals are for another run)" in other
+
+
+def test_an_approval_is_used_once_whatever_the_id_of_the_request(tmp_path: Path, open_jobs: OpenJobs) -> None:
+    """A caller that uses an id again, when the journal has forgotten it, does not use its approvals again."""
+    rules = parse("rules: [{name: approved, approvals: 1}]", "policy.yaml")
+    run = messages.new_id()
+    sent = request(id=run, run=run, approvals=approval(run))
+
+    def answer(journal: str) -> str:
+        parts: dict[str, Any] = {"journal": Journal(tmp_path / journal, time.time)}
+        parts["jobs"] = open_jobs(tmp_path / "jobs.sqlite")
+        with memory_fleet(tmp_path, {"web1": {}}, policy=rules, **parts) as network:
+            network.transport.open_replies("testing_reply_test-0")
+            return call_node(network, replace(sent, time=time.time())).statusmsg
+
+    assert answer("first.sqlite") == "OK"
+    assert "(the approvals have been used before)" in answer("second.sqlite")
+
+
+def test_another_caller_does_not_use_up_an_approval(tmp_path: Path) -> None:
+    """Callers choose the ID of a run, so a request that names the run of another caller does not count for it."""
+    rules = parse("rules: [{name: approved, approvals: 1}]", "policy.yaml")
+    run, mallory = messages.new_id(), "mallory@example.com"
+    with memory_fleet(tmp_path, {"web1": {}}, policy=rules) as network:
+        network.transport.open_replies("testing_reply_test-0")
+        assert call_node(network, request(run=run, caller=mallory, approvals=approval(run, caller=mallory))).ok
+        assert call_node(network, request(run=run, approvals=approval(run))).ok
 
 
 def test_the_uses_of_approvals_are_forgotten_when_they_expire(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collective import catalog, ddl, json_schema, schemas
+from collective.bundled import DDLS
 from collective.quick_check import certainly_valid
 from collective.quick_schema import certainly_a_schema
 
@@ -66,8 +67,8 @@ def test_known_keywords_are_decided(schema: Any, value: Any) -> None:
 @pytest.mark.parametrize("name", sorted(catalog.Catalog().paths))
 def test_shipped_ddls_are_valid_and_need_no_jsonschema(name: str) -> None:
     """`ddl.read` does not check the DDLs of the standard agents again, so they are checked here, by both checks."""
-    document = json.loads((catalog.bundled() / f"{name}.json").read_text(encoding="utf-8"))
-    assert ddl.parse(document).text == ddl.read(catalog.bundled() / f"{name}.json").text
+    document = json.loads((DDLS / f"{name}.json").read_text(encoding="utf-8"))
+    assert ddl.parse(document).text == ddl.read(DDLS / f"{name}.json").text
     assert certainly_valid(schemas.load("ddl"), document)
     for action in document["actions"].values():
         for part, ours in (("input", frozenset[str]()), ("output", frozenset({"volatile"}))):

@@ -64,7 +64,7 @@ def test_a_stop_does_not_wait_for_the_network() -> None:
     transport = BlockingTransport()
     receiver = Receiver(transport, "queue", "topic", lambda _: None)
     receiver.stop()
-    assert transport.tried.wait(10)
+    assert transport.tried.wait(30)
     transport.over.set()
 
 

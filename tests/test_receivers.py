@@ -91,7 +91,7 @@ def test_the_wait_ends() -> None:
     receivers = Receivers(queue.receive, 2)
     began = time.monotonic()
     assert receivers.take(0.05, 30) == []
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     receivers.close()
 
 
@@ -101,7 +101,7 @@ def test_only_a_long_poll_shows_that_a_queue_is_empty() -> None:
     assert receivers.take(0.5, 500) == []
     before = receivers.empty
     began = time.monotonic()
-    assert receivers.take(10.0, 500) == []
+    assert receivers.take(40.0, 500) == []
     assert (before, receivers.empty) == (False, True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     receivers.close()

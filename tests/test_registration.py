@@ -34,10 +34,10 @@ def test_a_removed_topic_is_repaired_with_the_next_registration() -> None:
     )
     registration.start()
     try:
-        wait_until(registration.tried.is_set, 10)
+        wait_until(registration.tried.is_set, 30)
         transport.remove_topic(TOPIC)
         registration.refresh()
-        wait_until(lambda: reached(transport), 10)
+        wait_until(lambda: reached(transport), 30)
     finally:
         registration.stop(10)
 
@@ -54,9 +54,9 @@ def test_a_check_that_fails_is_logged_and_does_not_end_the_registration(caplog: 
     registration = Registration(registry, lambda: RECORD, 300, check)
     registration.start()
     try:
-        wait_until(lambda: len(checks) == 1, 10)
+        wait_until(lambda: len(checks) == 1, 30)
         registration.refresh()
-        wait_until(lambda: len(checks) == 2, 10)
+        wait_until(lambda: len(checks) == 2, 30)
     finally:
         registration.stop(10)
     assert "subscription.failed" in [record.getMessage() for record in caplog.records]
@@ -69,13 +69,13 @@ def test_others_can_ask_for_a_heartbeat_but_not_for_many() -> None:
     registration = Registration(MemoryRegistry(), lambda: RECORD, 300, lambda: beats.append(clock.time), clock)
     registration.start()
     try:
-        wait_until(lambda: len(beats) == 1, 10)
+        wait_until(lambda: len(beats) == 1, 30)
         for seconds in (1.0, 0.9, 0.2, 1.9, 0.2):
             clock.time += seconds
             before = len(beats)
             registration.prove_alive()
             if clock.time - beats[-1] >= 2.0:
-                wait_until(lambda before=before: len(beats) == before + 1, 10)  # type: ignore[misc]
+                wait_until(lambda before=before: len(beats) == before + 1, 30)  # type: ignore[misc]
     finally:
         registration.stop(10)
     assert beats == pytest.approx([1000.0, 1002.1, 1004.2])

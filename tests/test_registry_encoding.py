@@ -47,6 +47,7 @@ def deep(levels: int) -> Any:
         (item(period="x"), "period: must be a number from 0"),
         (item(period=10**400), "period: must be a number from 0"),
         (item(period=-1), "period: must be a number from 0"),
+        (item(period=0), "period: must be more than 0"),
         (item(period=True), "period: must be a number from 0"),
         (item(public_key=5), "public_key: must be a string"),
         (item(version=None), "version: must be a string"),

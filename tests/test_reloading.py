@@ -13,7 +13,7 @@ import pytest
 from support.node_server import DDL, NUMBER, call_node, described, replies, request, send, settled
 from support.waiting import wait_until
 
-from collective import catalog
+from collective.bundled import DDLS
 from collective.filters import parse
 from collective.node.plugins import agents
 from collective.node.plugins import plugin_set as sets
@@ -47,7 +47,7 @@ NEW_DDL = {
 def reload(network: Network, plugins: Path, tmp_path: Path) -> Callable[[], None]:
     """A function that reloads as SIGHUP does, in the calling thread."""
     node = network.nodes["web1"]
-    folders = ([agents.bundled(), plugins], [catalog.bundled(), plugins], tmp_path / "settings")
+    folders = ([agents.bundled(), plugins], [DDLS, plugins], tmp_path / "settings")
     registration = Registration(network.registry, partial(record, node), 300)
     return Reloading(partial(sets.load, *folders), node, PolicyFile(tmp_path / "none"), registration, NO_MANAGER).reload
 
@@ -168,7 +168,7 @@ def pause(query):
     flag = plugins / "flag"
     condition = parse(select=f"pause('{flag}').done=true").to_data()
     send(network, request("odd", "lie", filter=condition))
-    wait_until(flag.exists, 10)
+    wait_until(flag.exists, 30)
     write(plugins)  # without `lie`
     reload()
     flag.unlink()
@@ -186,7 +186,7 @@ def test_the_registry_is_updated_right_after_a_reload(network: Network, plugins:
     write(plugins)
     reloading.wake()
     try:
-        wait_until(lambda: any(found.agents.get("odd") == "2" for found in registry.nodes()), 10)
+        wait_until(lambda: any(found.agents.get("odd") == "2" for found in registry.nodes()), 30)
     finally:
         registration.stop(5)
 

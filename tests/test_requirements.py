@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKED = {"tests": ("dev", "lab"), "demo": ("lab",), "docs": ("docs",), "fuzz": ("fuzz",)}
+LOCKED = {"tests": ("dev", "lab"), "demo": ("lab", "testing"), "docs": ("docs",), "fuzz": ("fuzz",)}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 

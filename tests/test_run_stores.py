@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,31 @@ def test_the_lease_of_a_process_that_was_killed_ends_at_once(tmp_path: Path) -> 
     process.join()
     assert store.runs()[0].state == "unfinished"
     assert store.take(entry, holder("bob"))
+
+
+def test_looks_at_a_run_do_not_prevent_its_takeover(tmp_path: Path) -> None:
+    """Other callers list the runs all the time; a run without a holder can be taken whenever they look."""
+    folder, run = RunFolder(tmp_path), new_id()
+    store = FileRunStore(folder)
+    store.create([begin_event(run), request_event()], holder())
+    store.release(run, holder(), None)
+    [entry], [file], ended = store.runs(), folder.newest(), threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            file.is_running()
+
+    others = [threading.Thread(target=look) for _ in range(2)]
+    for other in others:
+        other.start()
+    taken = 0
+    for _ in range(100):
+        taken += store.take(entry, holder())
+        store.release(run, holder(), None)
+    ended.set()
+    for other in others:
+        other.join()
+    assert taken == 100
 
 
 def test_a_line_that_was_cut_is_ignored(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
 import stat
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from collective.errors import UsageError
 from collective.fleet.call import Call
 from collective.fleet.pace import Pace
 from collective.fleet.runs import saved_run
-from collective.fleet.runs.folder import RunFolder
+from collective.fleet.runs.folder import RunFile, RunFolder
 from collective.fleet.runs.recorder import RunRecorder
 from collective.fleet.runs.saved_call import SavedCall
 from collective.fleet.targets import Targets
@@ -124,6 +126,54 @@ def test_a_killed_process_leaves_an_unfinished_run(save: Save, runs: RunFolder, 
     assert "unfinished: its process ended before the call did" in err
     assert "unfinished, 1 of 2 answered" in called(["runs"], capsys)[1]
     assert json_document(["runs"], capsys)["runs"][0]["answered"] == 1
+
+
+@pytest.fixture
+def ends_when_looked_at(save: Save, runs: RunFolder, monkeypatch: pytest.MonkeyPatch) -> RunFile:
+    """A run that gets its last reply and its end while another process asks whether it is running."""
+    save({"a": Part(), "b": Part()}).wait()
+    file = runs.newest()[0]
+    content = file.path.read_text()
+    last = content.rindex('{"event":"reply"')
+    file.path.write_text(content[:last])
+
+    def is_running(_file: RunFile) -> bool:
+        file.path.write_text(content)
+        return False
+
+    monkeypatch.setattr(RunFile, "is_running", is_running)
+    return file
+
+
+def test_a_run_that_ends_while_it_is_listed_is_complete(ends_when_looked_at: RunFile) -> None:
+    """The last line is read again: the process of the run has not been killed."""
+    summary = ends_when_looked_at.summary()
+    assert (summary.state, summary.end["exit"]) == ("complete", 0)
+
+
+def test_a_run_that_ends_before_its_retry_is_read_again(ends_when_looked_at: RunFile, capsys: Captured) -> None:
+    """A node whose reply has just arrived does not get the request again."""
+    code, _, err = called(["retry"], capsys)
+    assert (code, "nothing to retry, every node answered OK" in err) == (0, True), err
+
+
+def test_a_look_at_a_new_run_leaves_its_lock(runs: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may ask whether it is running before it is locked; it is locked after that."""
+    lock, looks = fcntl.flock, list[threading.Timer]()
+
+    def look_first(file: int, how: int) -> None:
+        if not looks:
+            other = os.open(f"/proc/self/fd/{file}", os.O_RDONLY)
+            lock(other, fcntl.LOCK_SH)
+            looks.append(threading.Timer(0.1, os.close, (other,)))
+            looks[0].start()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", look_first)
+    path, descriptor = runs.create("0" * 32)
+    assert RunFile(path, "0" * 32, 0.0).is_running()
+    os.close(descriptor)
+    looks[0].join()
 
 
 def save_secret(runs: RunFolder, folder: Path) -> None:
@@ -289,7 +339,7 @@ def test_nothing_is_retried_after_success(save: Save, capsys: Captured) -> None:
     assert called(["retry", "--count"], capsys)[1] == "0\n"
     assert called(["retry", "--fields", "nosuch"], capsys)[0] == 64
     code, _, err = called(["retry", "last", "--failed"], capsys)
-    assert (code, "no node is failed" in err) == (1, True)
+    assert (code, "no node failed" in err) == (1, True)
 
 
 def test_two_runs_are_compared(save: Save, capsys: Captured) -> None:

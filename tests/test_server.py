@@ -207,12 +207,12 @@ def test_the_callers_timeout_ends_the_action(network: Network) -> None:
     began = time.monotonic()
     reply = call_node(network, request("odd", "sleep", data={"seconds": 30}, timeout=0.5))
     assert (reply.statuscode, reply.reason) == (5, "timeout")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_busy_node_refuses_actions_and_still_answers_ping(network: Network) -> None:
     """Two actions run and two wait; the fifth is refused as busy at once, but rpcutil answers."""
-    jobs = [request("odd", "sleep", data={"seconds": 0.6}) for _ in range(5)]
+    jobs = [request("odd", "sleep", data={"seconds": 1.0}) for _ in range(5)]
     send(network, *jobs)
     busy = replies(network)[0]
     assert (busy.statuscode, busy.reason) == (5, "busy")

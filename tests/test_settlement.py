@@ -41,10 +41,10 @@ def test_a_request_that_runs_goes_on(network: Network) -> None:
     """The answer is `running` until the action has ended, and then has its reply."""
     sent = request("shell", "run", data={"command": "sleep 1"})
     send(network, sent)
-    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 10)
+    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 30)
     assert settle(network, sent.id) == {"id": sent.id, "became": "running", "reply": None}
     assert replies(network)[0].statuscode == 0
-    wait_until(lambda: settle(network, sent.id)["became"] == "ended", 10)
+    wait_until(lambda: settle(network, sent.id)["became"] == "ended", 30)
 
 
 def test_a_request_that_has_not_begun_never_begins(network: Network, tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_a_request_that_has_not_begun_never_begins(network: Network, tmp_path: P
     waiting = request("shell", "run", data={"command": f"touch {tmp_path}/ran"}, timeout=60)
     late = request("shell", "run", data={"command": f"touch {tmp_path}/ran"})
     send(network, first)
-    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 10)
+    wait_until(lambda: bool(control(network, "jobs").data["jobs"]), 30)
     send(network, waiting)
-    wait_until(lambda: settle(network, waiting.id, dry_run=True)["became"] == "running", 10)
+    wait_until(lambda: settle(network, waiting.id, dry_run=True)["became"] == "running", 30)
     assert [settle(network, one.id)["became"] for one in (waiting, late)] == ["running", "revoked"]
     send(network, request("control", "cancel", data={"id": first.id}))
     assert {one.action: one.reason for one in replies(network, 3)} == {"cancel": None, "run": "cancelled"}

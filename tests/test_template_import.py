@@ -114,12 +114,24 @@ def test_what_cannot_be_converted_is_listed_and_fails(go: str, problem: str) -> 
     assert "fail(" in found.text
 
 
+def test_folders_and_single_pairs_are_converted() -> None:
+    """`ls` and `lsdir` give names, `get` a pair; a key without a slash at its start is one with it."""
+    source = (
+        '{{if ls "/roles/web"}}{{range lsdir "/roles"}}{{.}}: {{range getvs (printf "/roles/%s/*" .)}}{{.}};{{end}}\n'
+        '{{end}}{{end}}{{with get "web/web1"}}{{base .Key}}={{.Value}}{{end}} {{range ls "/roles/web"}}{{.}} {{end}}'
+        '{{len (lsdir "/roles/web")}} {{ls "/roles/web/web2" | len}} {{if ls "/roles/db"}}db{{else}}no db{{end}}'
+    )
+    found = converted(source, "t", {"/web": "/roles/web"})
+    assert found.lost == ()
+    assert render(found.text, Path("t.j2"), VALUES) == "web: 10.0.0.1;10.0.0.2;\nweb1=10.0.0.1 web1 web2 0 1 no db"
+
+
 def test_a_block_that_cannot_be_converted_keeps_the_others(tmp_path: Path) -> None:
     """The else and the end of a lost block are listed; blocks around it still match."""
-    source = '{{if true}}{{range ls "/a"}}x{{.}}{{else}}y{{end}}{{end}}'
+    source = '{{if true}}{{range json "/a"}}x{{.}}{{else}}y{{end}}{{end}}'
     found = converted(source, "t", {})
     assert [line.rpartition(": ")[2] for line in found.lost] == [
-        "the function 'ls' has no counterpart",
+        "the function 'json' has no counterpart",
         "its block was not converted",
         "its block was not converted",
     ]
@@ -161,7 +173,7 @@ def test_keys_of_a_resource_without_counterpart_are_listed(tmp_path: Path) -> No
     path = tmp_path / "a.toml"
     path.write_text(
         '[template]\nsrc = "a.tmpl"\ndest = "/a"\nprefix = "/p"\ncheck_cmd = "nginx -t"\n'
-        'new = 1\nreload_cmd = "x {{.dest}}"\n'
+        'new = 1\nreload_cmd = "x {{.dest}}"\n[backend]\nbackend = "vault"\n'
     )
     (tmp_path / "a.tmpl").write_text("x")
     assert [line.removeprefix(f"{path}:") for line in read(path, None, {}).lost] == [
@@ -169,4 +181,5 @@ def test_keys_of_a_resource_without_counterpart_are_listed(tmp_path: Path) -> No
         "6: new: has no counterpart",
         "5: check_cmd: has no {{.src}}, so that it cannot check the new file (put it into reload)",
         "7: reload_cmd: {{.dest}} has no counterpart",
+        "8: backend: has no counterpart",
     ]

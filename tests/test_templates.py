@@ -234,9 +234,9 @@ def test_a_reload_that_was_interrupted_is_repeated(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=update)
     thread.start()
-    wait_until((tmp_path / "started").exists, 20)
+    wait_until((tmp_path / "started").exists, 30)
     commands.stop()
-    thread.join(20)
+    thread.join(30)
     assert (len(stopped), out.read_text()) == (1, "a 10.0.0.1\n")
     with pytest.raises(ConfigError, match=r"the file before was restored"):
         file(tmp_path, reload="false").update(membership(web("a")), OWN)
@@ -249,8 +249,8 @@ def test_a_reload_that_was_interrupted_is_repeated(tmp_path: Path) -> None:
 
 def test_a_command_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path) -> None:
     """The process group of the check is killed after the timeout."""
-    made = file(tmp_path, timeout=0.5, check=f"sleep 300 & echo $! > {tmp_path}/pid; wait; true {{candidate}}")
-    with pytest.raises(ConfigError, match=r"killed after 0.5 s"):
+    made = file(tmp_path, timeout=2.0, check=f"sleep 300 & echo $! > {tmp_path}/pid; wait; true {{candidate}}")
+    with pytest.raises(ConfigError, match=r"killed after 2 s"):
         made.update(membership(web("a")), OWN)
     pid = int((tmp_path / "pid").read_text())
 
@@ -258,12 +258,12 @@ def test_a_command_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path)
         state = Path(f"/proc/{pid}/stat")
         return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
-    wait_until(ended, 20)
+    wait_until(ended, 30)
 
 
 def test_a_command_can_be_ended_by_any_signal() -> None:
     """Real-time signals have no names; a command of another user may end itself with one."""
-    assert Commands(60.0, {}).run("kill -35 $$") == "ended by signal 35"
+    assert Commands(60.0, {}).run("kill -35 $$") == "ended by SIGRTMIN+1"
 
 
 def test_a_symbolic_link_stays(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_request_that_runs_is_listed_and_stopped(network: Network) -> None:
         listed[:] = control(network, "jobs").data["jobs"]
         return bool(listed)
 
-    wait_until(running, 10)
+    wait_until(running, 30)
     assert (listed[0]["id"], listed[0]["state"], listed[0]["background"]) == (sent.id, RUNNING, False)
     send(network, request("control", "cancel", data={"id": sent.id}))
     answers = {reply.action: reply for reply in replies(network, 2)}
@@ -96,7 +96,7 @@ def test_a_job_with_the_id_of_another_as_its_run_does_not_hide_it(network: Netwo
     assert control(network, "result", id=waiting.id).data["state"] == SCHEDULED
     assert control(network, "cancel", id=waiting.id).data["became"] == "cancelled"
     send(network, running)
-    wait_until(lambda: bool([one for one in control(network, "jobs").data["jobs"] if one["id"] == running.id]), 10)
+    wait_until(lambda: bool([one for one in control(network, "jobs").data["jobs"] if one["id"] == running.id]), 30)
     send(network, request("control", "cancel", data={"id": running.id}))
     assert {one.action: one.data.get("became") for one in replies(network, 2)}["cancel"] == "stopped"
 
@@ -117,7 +117,7 @@ def test_cancelling_a_run_acts_on_all_of_its_requests(network: Network, tmp_path
         jobs = control(network, "jobs", all=True).data["jobs"]
         return {one["id"]: one["state"] for one in jobs} == states
 
-    wait_until(begun, 20)
+    wait_until(begun, 30)
     send(network, request("control", "cancel", data={"id": run}))
     answers = {reply.action: reply for reply in replies(network, 2)}
     assert answers["cancel"].data["became"] == "stopped"
@@ -135,7 +135,7 @@ def test_revoking_a_run_with_a_request_that_runs_says_so(network: Network) -> No
     later = replace(job("true", delay=60.0), run=first.id)
     for one in (first, later):
         call_node(network, one)
-    wait_until(lambda: control(network, "result", id=first.id).data["state"] == RUNNING, 20)
+    wait_until(lambda: control(network, "result", id=first.id).data["state"] == RUNNING, 30)
     assert "the action has begun" in control(network, "revoke", id=first.id).statusmsg
     assert result(network, later.id)["state"] == CANCELLED
     assert control(network, "cancel", id=first.id).data["became"] == "stopped"

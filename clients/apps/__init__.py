@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collective import installed
-from collective.catalog import bundled
+from collective.bundled import DDLS
 from collective.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def verbs(agent: str) -> Mapping[str, ExtraVerb]:
     if agent in agents():
         found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
         return found
-    return {} if (bundled() / f"{agent}.json").is_file() else _installed_verbs(agent)
+    return {} if (DDLS / f"{agent}.json").is_file() else _installed_verbs(agent)
 
 
 def _installed_verbs(agent: str) -> Mapping[str, ExtraVerb]:

@@ -163,6 +163,6 @@ def _text(transfers: Sequence[Transfer], seconds: float) -> str:
 
 
 VERBS = {
-    "put": ExtraVerb("copy a local file to many nodes", put, make_put_parser),
-    "get": ExtraVerb("copy a file from many nodes", get, make_get_parser),
+    "put": ExtraVerb("Copy a local file to many nodes", put, make_put_parser),
+    "get": ExtraVerb("Copy a file from many nodes", get, make_get_parser),
 }

@@ -109,4 +109,4 @@ def worst(states: Counter[int]) -> int:
     return next((state for state in _WORST_FIRST if states[state]), UNKNOWN)
 
 
-VERBS = {"check": ExtraVerb("run one check on many nodes, as a Nagios plugin", check, make_parser)}
+VERBS = {"check": ExtraVerb("Run one check on many nodes, as a Nagios plugin", check, make_parser)}

@@ -119,4 +119,4 @@ def _resources(rows: Sequence[Sequence[object]]) -> str:
     return "\n" + "".join(lines) if lines else ""
 
 
-VERBS = {"runall": ExtraVerb("run Puppet on many nodes, N at a time", runall, make_parser)}
+VERBS = {"runall": ExtraVerb("Run Puppet on many nodes, N at a time", runall, make_parser)}

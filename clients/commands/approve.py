@@ -23,8 +23,8 @@ def make_parser() -> Parser:
     parser = Parser(
         "crpc approve",
         description=f"{COMMANDS['approve']}.\n\nThe plan is shown, and signed with this caller's key after a yes. The "
-        "signature covers the action, its inputs, the nodes, hooks, gates, the caller and the expiry; a changed plan "
-        "needs new approvals.",
+        "signature covers the action, its inputs, the nodes, the reason, the time of a job, hooks, gates, the caller "
+        "and the expiry; a changed plan needs new approvals.",
         examples=[
             "crpc request shell run uptime -F role=web --file plan.json",
             "crpc approve plan.json",

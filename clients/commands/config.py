@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import write
 from collective.errors import ConfigError, UsageError
+from collective.replaced_file import replace_file
 from collective.text import escape_controls
 
 if TYPE_CHECKING:
@@ -157,13 +159,9 @@ def _listed(found: re.Match[str], name: str) -> str:
 def _replace(path: Path, text: str) -> None:
     """Replace the content of a file at once; its permissions stay."""
     target = path.resolve()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        unfinished.write_bytes(text.encode())
-        unfinished.chmod(target.stat().st_mode & 0o7777)
-        unfinished.replace(target)
+        replace_file(target, text.encode(), stat.S_IMODE(target.stat().st_mode))
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 

@@ -84,10 +84,10 @@ def _list(args: argparse.Namespace) -> int:
 
 def _row(catalog: Catalog, name: str) -> list[str | None]:
     """Return a row of the list; a DDL that cannot be read has a problem in place of version and digest."""
-    from collective.catalog import bundled
+    from collective.bundled import DDLS
 
     path = catalog.paths[name]
-    source = "standard" if path.parent == bundled() else str(path)
+    source = "standard" if path.parent == DDLS else str(path)
     try:
         found = catalog.ddl(name)
     except CollectiveError as error:

@@ -24,7 +24,8 @@ def make_parser() -> Parser:
     parser = Parser(
         "crpc find",
         description=f"{COMMANDS['find']}.\n\nThe target options are those of every call, so that the targets of a call "
-        "can be checked first. Names are looked up, too: a node that does not exist is not listed.",
+        "can be checked first. Names are looked up, too: a named node that does not exist is reported, with exit "
+        "code 3.",
         examples=[
             "crpc find -F role=web",
             "crpc find --count",
@@ -65,7 +66,8 @@ def run(arguments: Sequence[str]) -> int:
         elapsed_ms = (time.monotonic() - began) * 1000
         notice(f"discovered {plural(len(nodes), 'node')} in {elapsed_ms:.2f} ms")
     document: dict[str, Any] = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
-    missing = {"silent": list(found.silent), "not_asked": found.not_asked, "not_evaluated": found.not_evaluated}
+    missing = {"silent": list(found.silent), "absent": found.absent}
+    missing |= {"not_asked": found.not_asked, "not_evaluated": found.not_evaluated}
     document |= {name: value for name, value in missing.items() if value}
     if args.only == "count" and not (args.where or args.fields or args.sort or args.jmespath):
         count = len(nodes)
@@ -79,6 +81,6 @@ def run(arguments: Sequence[str]) -> int:
 def _exit_code(found: Discovery, expect_all: bool) -> int:
     if found.not_evaluated:
         return FAILED
-    if found.silent or (expect_all and found.not_asked):
+    if found.silent or found.absent or (expect_all and found.not_asked):
         return SILENT
     return OK if found.nodes else NO_NODES

@@ -265,7 +265,8 @@ def _catalog(args: argparse.Namespace) -> Catalog:
 def _known(catalog: Catalog) -> Actions:
     """Return the types of the inputs of all actions and data functions that have a valid DDL."""
     from collective import data_ddl
-    from collective.policy.input_types import InputTypes, input_types
+    from collective.policy.input_names import InputTypes
+    from collective.policy.input_types import input_types
 
     known: dict[tuple[str, str], InputTypes] = {}
     for agent in catalog.paths:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 
 from collective.clients import node_files, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice
 from collective.errors import ConfigError
 
 _SHELLS = ("bash", "zsh")
@@ -43,16 +46,25 @@ def run(arguments: Sequence[str]) -> int:
     if folder is None:
         raise ConfigError("node.yaml: local_files is not set, so the node keeps no prompt (set it to a folder)")
     path = folder / PROMPT
-    if args.shell:
-        text = f"COLLECTIVE_PROMPT_FILE={shlex.quote(str(path))}\n{_lines()}"
-    else:
-        try:
-            text = path.read_text(encoding="ascii", errors="replace").partition("\n")[0] + "\n"
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror} (start collectived)") from None
+    text = f"COLLECTIVE_PROMPT_FILE={shlex.quote(str(path))}\n{_lines()}" if args.shell else _prompt(path)
     document = {"shell": args.shell, "text": text}
     output.show(args, Output("prompt", document, ("shell", "text"), [[args.shell, text]], lambda: text))
     return 0
+
+
+def _prompt(path: Path) -> str:
+    """Return the first line of the file; one that the daemon does not keep current any more is reported."""
+    from collective.local_facts import OLD
+    from collective.prompt_line import harmless
+
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+        age = time.time() - path.stat().st_mtime
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror} (start collectived)") from None
+    if age > OLD:
+        notice(f"this prompt was confirmed {age / 60:.0f} minutes ago: collectived does not run")
+    return harmless(text.partition("\n")[0]) + "\n"
 
 
 def _lines() -> str:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collective.fleet.pace import Pace
     from collective.fleet.runs.saved_run import SavedRun
 
-_GROUPS = ("failed", "silent", "skipped")
+_PAST = {"failed": "failed", "silent": "was silent", "skipped": "was skipped"}
+_GROUPS = tuple(_PAST)
 
 
 def make_parser() -> Parser:
@@ -67,9 +68,9 @@ def run(arguments: Sequence[str]) -> int:
     wanted = [word for word in args.words if "=" not in word]
     if len(wanted) > 1:
         raise UsageError(f"unexpected argument '{wanted[1]}' (see 'crpc retry --help')")
-    found = saved_runs.find(args, wanted[0] if wanted else None)
+    found, running = _find(args, wanted[0] if wanted else saved_runs.LAST)
     name = saved_runs.short(found.begin["run"])
-    if not found.end and found.source.is_running():
+    if running and not found.end:
         raise UsageError(f"run {name} is still running (wait for its end, or press Ctrl-C in its terminal)")
     nodes = _nodes(args, found)
     if not nodes and not _chosen(args):
@@ -77,8 +78,17 @@ def run(arguments: Sequence[str]) -> int:
         notice(f"run {name}: nothing to retry, every node answered OK")
         return 0
     if not nodes:
-        raise NoNodes(f"run {name}: no node is {' or '.join(_chosen(args))}")
+        raise NoNodes(f"run {name}: no node {' or '.join(_PAST[one] for one in _chosen(args))}")
     return _send(args, found, nodes)
+
+
+def _find(args: argparse.Namespace, wanted: str) -> tuple[SavedRun, bool]:
+    """Return a run, and whether it was running before it was read: what it gets later would be sent again."""
+    from collective.fleet.runs import saved_run
+
+    file = saved_runs.folder(args).find(wanted)
+    running = file.is_running()
+    return saved_run.read(file), running
 
 
 def _show_nothing(args: argparse.Namespace, found: SavedRun) -> None:

@@ -63,6 +63,7 @@ def make_parser() -> Parser:
         examples=["crpc run take last", "crpc run take last --detach"],
     )
     take.add_argument("words", nargs="*", metavar="KEY=VALUE", help="secret inputs, which the record does not have")
+    take.add_argument("--yes", action="store_true", help="do not ask whether to go on with a rollout of another caller")
     add_notify(take)
     add_views(take)
     detached.add_option(take)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ _COLUMNS = (
 )
 _USUAL = 20  # runs that are listed without --all
 _WIDEST = 60  # columns of the call in the text form
+_NARROWEST = 12  # and at least
 
 
 def make_parser() -> Parser:
@@ -62,7 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     entries = [_entry(summary) for summary in shown]
     rows = [[entry[name] for name in _COLUMNS] for entry in entries]
     none = "no saved run matches" if args.agent or args.since or args.not_ok else "no saved runs"
-    output.show(args, Output("runs", {"runs": entries}, _COLUMNS, rows, lambda: _text(entries) or f"{none}\n"))
+    columns = None if args.wide else output.terminal_columns(sys.stdout)
+    listed = Output("runs", {"runs": entries}, _COLUMNS, rows, lambda: _text(entries, columns) or f"{none}\n")
+    output.show(args, listed)
     if len(shown) < len(found):
         notice(f"{plural(len(found) - len(shown), 'older run')} not listed (--all lists all)")
     return 0
@@ -122,21 +126,26 @@ def _answered(summary: RunSummary) -> int | None:
         return None
 
 
-def _text(entries: Sequence[Mapping[str, Any]]) -> str:
-    calls = [_call(entry) for entry in entries]
-    widest = max(map(width, calls), default=0)
+def _text(entries: Sequence[Mapping[str, Any]], columns: int | None) -> str:
+    """Return a line for each run; calls are cut to fit a terminal of `columns`."""
     now = time.time()
     ages = [f"{durations.in_words(now - entry['time'])} ago" for entry in entries]
+    results = [_result(entry) for entry in entries]
+    age_width, result_width = (max(map(width, texts), default=0) for texts in (ages, results))
+    room = _WIDEST
+    if columns is not None:
+        room = min(room, max(_NARROWEST, columns - len("a1b2c3d4  ") - age_width - 2 - 2 - result_width))
+    calls = [cut(_call(entry), room) for entry in entries]
+    call_width = max(map(width, calls), default=0)
     return "".join(
-        f"{saved_runs.short(entry['run'])}  {age:<15} {pad(call, widest)}  {_result(entry)}\n"
-        for entry, age, call in zip(entries, ages, calls, strict=True)
+        f"{saved_runs.short(entry['run'])}  {pad(age, age_width)}  {pad(call, call_width)}  {result}\n"
+        for entry, age, call, result in zip(entries, ages, calls, results, strict=True)
     )
 
 
 def _call(entry: Mapping[str, Any]) -> str:
     words = [str(entry[name]) for name in ("agent", "action", "inputs") if entry[name]]
-    text = escape_controls(" ".join(words)) or "?"
-    return cut(text, _WIDEST)
+    return escape_controls(" ".join(words)) or "?"
 
 
 def _result(entry: Mapping[str, Any]) -> str:

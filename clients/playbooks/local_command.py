@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from collective.processes import end_command
 
 TIMEOUT = 60.0  # seconds, if the step has no timeout
 MOST_OUTPUT = 1024 * 1024  # characters of each stream
@@ -20,7 +19,7 @@ def run_command(arguments: Sequence[str], stdin: str, folder: Path, timeout: flo
     """Run a command; return its exit code and output, and why it failed (empty: it exited with 0)."""
     found: dict[str, Any] = {"exit": None, "stdout": "", "stderr": "", "json": None}
     try:
-        process = subprocess.Popen(  # not `run`: after a timeout it would wait for whatever holds the pipes
+        process = subprocess.Popen(
             list(arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -37,23 +36,11 @@ def run_command(arguments: Sequence[str], stdin: str, folder: Path, timeout: flo
     except subprocess.TimeoutExpired:
         return found, f"'{arguments[0]}' did not end within {timeout:g} s"
     finally:
-        _end(process)
+        end_command(process)
     found |= {"exit": process.returncode, "stdout": stdout, "stderr": stderr, "json": _json(stdout)}
     if max(len(stdout), len(stderr)) > MOST_OUTPUT:
         return found, f"'{arguments[0]}' wrote more than {MOST_OUTPUT} characters"
     return found, _problem(process.returncode, stderr or stdout)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Kill what still runs, and close the pipes."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream:
-            with suppress(OSError):  # the command did not read its input
-                stream.close()
 
 
 def _problem(code: int, output: str) -> str:

@@ -44,7 +44,7 @@ def table(heading: Row, rows: Sequence[Row], columns: int | None, right: Iterabl
         padded = [pad(cell, widths[at], right=shown[at] in numbers) for at, cell in enumerate(fitting)]
         yield _GAP.join(padded).rstrip()
     if hidden := [name for place, name in enumerate(heading) if place not in shown]:
-        note = f"({plural(len(hidden), 'column')} not shown, use --wide or --fields: {', '.join(hidden)})"
+        note = f"({plural(len(hidden), 'column')} not shown, see --wide: {', '.join(hidden)})"
         yield note if columns is None else cut(note, columns)
 
 

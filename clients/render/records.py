@@ -99,10 +99,10 @@ def where_rows(rows: Iterable[Row], values: Values[Row], where: Filter | None) -
     """Return the rows whose `values` match; raise UsageError if the regular expressions take too long."""
     if where is None:
         return list(rows)
-    from collective.filters import Budget, matches
+    from collective.filters import Budget, matches, no_data
 
     budget = Budget(_WHERE_SECONDS)
-    kept = [row for row in rows if matches(where, _Facts(values(row)), _no_data, budget)]
+    kept = [row for row in rows if matches(where, _Facts(values(row)), no_data, budget)]
     if budget.spent:
         raise UsageError(f"--where: the regular expressions take more than {_WHERE_SECONDS:.0f} s for these results")
     return kept
@@ -145,10 +145,6 @@ class _Facts:
     identity: str = ""
     classes: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Return None: there are no data functions."""
 
 
 def _members(record: NodeResult) -> Mapping[str, Any]:

@@ -44,7 +44,10 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Content:
-    """What a report shows. `totals` of all rows are a string for each column; `nodes` are those of the rows."""
+    """What a report shows. `totals` of all rows are a string for each column; `nodes` are those of the rows.
+
+    `examined` is the number of nodes of the source, with those of which no row is shown.
+    """
 
     report: Report
     columns: list[Column]
@@ -52,6 +55,7 @@ class Content:
     totals: list[str]
     bars: list[Distribution]
     nodes: list[str]
+    examined: int
     source_rows: list[dict[str, Any]]
     time: float
 
@@ -64,12 +68,14 @@ class Content:
     def title_line(self) -> str:
         """When the report was made, and the number of its nodes."""
         when = datetime.fromtimestamp(self.time).astimezone()
-        return f"{when:%Y-%m-%d %H:%M %z}, {plural(len(self.nodes), 'node')}"
+        some = f"{len(self.nodes)} of " if len(self.nodes) < self.examined else ""
+        return f"{when:%Y-%m-%d %H:%M %z}, {some}{plural(self.examined, 'node')}"
 
 
 def build(report: Report, rows: Iterable[dict[str, Any]], time: float) -> Content:
     """Return the content of a report from its rows; `time` is in Unix seconds."""
-    found = where_rows(list(rows), _itself, _filter(report))
+    source = list(rows)
+    found = where_rows(source, _itself, _filter(report))
     found = _expanded(found, report.expand)
     found = _differing(found, report.differs)
     columns = list(report.layout)
@@ -84,6 +90,7 @@ def build(report: Report, rows: Iterable[dict[str, Any]], time: float) -> Conten
         _totals(values, columns, report.totals),
         [_distribution(values, columns, heading, report.collapse) for heading in report.bars if values],
         sorted({str(row["identity"]) for row in found}),
+        len({str(row["identity"]) for row in source}),
         found,
         time,
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from collective.catalog import bundled as bundled_ddls
+from collective.bundled import DDLS
 from collective.errors import UsageError
 from collective.node.plugins import plugin_set
 from collective.node.plugins.agents import bundled
@@ -36,7 +36,7 @@ class AgentFolder:
 
     def load(self, *, standard: bool) -> Plugins:
         """Load the plugins as a node does, with or without the standard agents. Problems are returned, not logged."""
-        code, ddls = ([bundled()], [bundled_ddls()]) if standard else ([], [])
+        code, ddls = ([bundled()], [DDLS]) if standard else ([], [])
         with _unlogged():
             return plugin_set.load([*code, self.code], [*ddls, self.ddl], self.settings)
 

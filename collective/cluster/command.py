@@ -196,5 +196,5 @@ def _send(process: subprocess.Popen[bytes], number: int) -> None:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a command and what it has left in its process group."""
-    _send(process, signal.SIGKILL)
+    processes.kill_group(process)
     process.wait()

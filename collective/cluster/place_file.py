@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from collective.errors import ClusterRefused, ConfigError
+from collective.replaced_file import replace_file
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,8 @@ class PlaceFile:
 
     def write(self, place: KeptPlace) -> None:
         """Store the place. Raises ConfigError."""
-        temporary = self._path.with_suffix(".new")
         try:
-            with open(temporary, "w", encoding="utf-8", opener=_private) as file:
-                json.dump(asdict(place), file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
+            replace_file(self._path, json.dumps(asdict(place)).encode(), durable=True)
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be written: {error.strerror}") from None
 
@@ -79,7 +75,3 @@ class PlaceFile:
         """Forget the place."""
         with suppress(FileNotFoundError):
             self._path.unlink()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

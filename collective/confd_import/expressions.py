@@ -12,7 +12,8 @@ from collective.confd_import.go_words import NotConverted, Word
 
 Arguments = Sequence[str]
 _FIELDS = {"Key": "key", "Value": "value"}  # of the pairs that `gets` returns
-_WITH_KEYS = ("getv", "gets", "getvs", "exists")
+_WITH_KEYS = ("get", "getv", "gets", "getvs", "exists", "ls", "lsdir")
+_STARTS = ("/members/", "/roles/")  # of the keys that members have
 
 
 def _call(name: str, least: int, most: int) -> Callable[[Arguments], str]:
@@ -54,10 +55,13 @@ def _printf(args: Arguments) -> str:
 
 
 FUNCTIONS: Mapping[str, Callable[[Arguments], str]] = {
+    "get": _call("get", 1, 1),
     "getv": _call("getv", 1, 2),
     "gets": _call("gets", 1, 1),
     "getvs": _call("getvs", 1, 1),
     "exists": _call("exists", 1, 1),
+    "ls": _call("ls", 1, 1),
+    "lsdir": _call("lsdir", 1, 1),
     "base": _call("base", 1, 1),
     "dir": _call("dir", 1, 1),
     "eq": _counted(_equal, 2, 20),
@@ -125,16 +129,18 @@ class Expressions:
         return found
 
     def _key(self, argument: str) -> str:
-        """Return the argument for a key: a literal one with its start replaced."""
+        """Return the argument for a key: a literal one with its start replaced. confd's keys begin with a slash."""
+        if argument.startswith(tuple(f'("{start}' for start in _STARTS)):  # `printf` of a known form
+            return argument
         if not argument.startswith('"'):
             self.problems.append(f"the key {argument} is calculated: make sure that members have it")
             return argument
-        key = str(json.loads(argument))
+        key = "/" + str(json.loads(argument)).removeprefix("/")
         for old, new in self._keys.items():
             if key == old or key.startswith(old.rstrip("/") + "/"):
                 key = new.rstrip("/") + key[len(old.rstrip("/")) :]
                 break
-        if not key.startswith(("/members/", "/roles/")):
+        if not f"{key}/".startswith(_STARTS):
             self.problems.append(f"members have no key '{key}' (use --key, such as --key '{key}=/roles/web')")
         return json.dumps(key, ensure_ascii=False)
 

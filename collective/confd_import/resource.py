@@ -40,18 +40,20 @@ class ImportedTemplate:
 def read(path: Path, template: Path | None, keys: Mapping[str, str]) -> ImportedTemplate:
     """Convert a resource; `keys` replaces the starts of keys. Raises ConfigError if a file cannot be read."""
     text = read_text(path)
-    section = _section(path, text)
+    section, others = _sections(path, text)
     for name in ("src", "dest"):
         if not isinstance(section.get(name), str):
             raise ConfigError(f"{path}: template.{name}: required key is missing, or is not a string")
     source = template or _template(path, section["src"])
     go = converted(read_text(source), str(source), keys)
     values, lost = _settings(section, path.stem)
+    lost += [(name, f"{name}: has no counterpart") for name in others]
     lines = [f"{path}:{_line(text, name)}: {problem}" for name, problem in lost]
     return ImportedTemplate(path.stem, _yaml(path, values), go.text, (*lines, *go.lost))
 
 
-def _section(path: Path, text: str) -> dict[str, Any]:
+def _sections(path: Path, text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the section [template], and the names of the others."""
     try:
         document = _toml.loads(text)
     except _toml.TOMLDecodeError as error:
@@ -59,7 +61,7 @@ def _section(path: Path, text: str) -> dict[str, Any]:
     section = document.get("template")
     if not isinstance(section, dict):
         raise ConfigError(f"{path}: has no section [template] (is it a template resource of confd?)")
-    return section
+    return section, [name for name in document if name != "template"]
 
 
 def _template(path: Path, src: str) -> Path:
@@ -101,7 +103,7 @@ def _owner(section: Mapping[str, Any]) -> str:
 
 
 def _line(text: str, name: str) -> int:
-    found = re.search(rf"^\s*{re.escape(name)}\s*=", text, re.MULTILINE)
+    found = re.search(rf"^\s*(\[{re.escape(name)}\]|{re.escape(name)}\s*=)", text, re.MULTILINE)
     return text.count("\n", 0, found.end()) + 1 if found else 1
 
 

@@ -15,7 +15,7 @@ ordering.py  order values: numbers, units, versions
 paths.py     reach nested facts
 """
 
-from collective.filters.match import Node, leaves, matches, uses_data
+from collective.filters.match import Node, leaves, matches, no_data, uses_data
 from collective.filters.options import parse
 from collective.filters.partial import may_differ, may_match
 from collective.filters.paths import look_up
@@ -40,6 +40,7 @@ __all__ = [
     "matches",
     "may_differ",
     "may_match",
+    "no_data",
     "parse",
     "select_text",
     "to_options",

@@ -63,6 +63,10 @@ class Node(Protocol):
         """The names of the node's agents."""
 
 
+def no_data(_function: str, _query: str) -> None:
+    """Take the place of data functions where a filter cannot have any, or only nodes can run them."""
+
+
 def matches(filter_: Filter, node: Node, data_function: DataFunction, budget: Budget | None = None) -> bool:
     """Return whether `node` matches `filter_`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from collective.filters.match import Node, matches
+from collective.filters.match import Node, matches, no_data
 from collective.filters.patterns import Budget
 from collective.filters.values import AllOf, AnyOf, ClassTest, DataTest, FactTest, Filter, Not, Select
 
@@ -59,4 +59,4 @@ class _Partial:
         return self._matches(Filter(select=tree)) is result
 
     def _matches(self, filter_: Filter) -> bool:
-        return matches(filter_, self._node, lambda *_: None, self._budget)
+        return matches(filter_, self._node, no_data, self._budget)

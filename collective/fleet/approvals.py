@@ -1,6 +1,7 @@
 """Approvals of a saved plan: other callers sign exactly what will be sent, and nodes verify all signatures offline.
 
-    saved plan ─► document (agent, action, inputs, nodes, caller, expiry) ─► signed by each approver ─► in every request
+    saved plan ─► document (agent, action, inputs, filter, nodes, time of a job, reason, caller, expiry)
+                     └─► signed by each approver ─► in every request
 
 It has the ID of the one run that is approved, how many requests of it a node may accept, and the hooks and gates. It is
 part of the saved plan from the beginning, so that all approvers sign the same text.
@@ -35,6 +36,9 @@ def document(plan: Mapping[str, Any], installation: str, expires: float) -> str:
         "agent": plan["agent"],
         "action": plan["action"],
         "data": plan["data"],
+        "filter": plan["targets"]["filter"],
+        "job": plan["background"],
+        "reason": plan["reason"],
         "hooks": plan["hooks"],
         "gates": plan["gates"],
         "targets": sorted(name for wave in plan["waves"] for name in wave["nodes"]),

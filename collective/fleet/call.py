@@ -47,7 +47,7 @@ from collective.transport import Delivery
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
 _MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
 _NEVER_RETRIED = frozenset({"denied", "filtered", "not_evaluated"})  # reasons of failures that a retry does not change
-_UNKNOWN = 100  # replies that a broadcast is taken to have
+_UNKNOWN = 100  # replies that are expected of a broadcast, whose nodes are not known
 
 
 class Call:
@@ -108,7 +108,7 @@ class Call:
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
         self.closed = False
         self.cut_short = False
-        self.reached_before: frozenset[str] = frozenset()  # by the callers before
+        self.reached_before: frozenset[str] = frozenset()  # nodes that earlier callers of the run have reached
 
     @property
     def request_id(self) -> str:
@@ -234,7 +234,8 @@ class Call:
         """Check the gates if it is time to; return whether a wave may begin because of it."""
         closed = self._rollout.at_gate
         if self._keeper.is_due(self._clock.now()):
-            self._keeper.look(gate_view(self, self._rollout), self._clock.now())
+            view = gate_view(self.request, self.request_ids, self.action, self.outcomes, self._rollout)
+            self._keeper.look(view, self._clock.now())
         return closed and not self._rollout.at_gate and not self._rollout.stopped
 
     def _send(self, nodes: list[str], step: int = 0) -> None:

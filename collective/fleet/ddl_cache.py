@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from collective.errors import ConfigError
+from collective.replaced_file import replace_file
 
 
 class FetchedDDLs:
@@ -53,8 +54,8 @@ class FetchedDDLs:
         path = self.path(agent, entry)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(path, text)
-            _write(self._index, json.dumps({**self.entries(), agent: entry}, indent=1))
+            replace_file(path, text.encode())
+            replace_file(self._index, json.dumps({**self.entries(), agent: entry}, indent=1).encode())
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
         return path
@@ -69,9 +70,3 @@ def digest(text: str) -> str:
     import hashlib
 
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)

@@ -13,7 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from collective.errors import UsageError
-from collective.filters import Budget, ClassTest, FactTest, Filter, look_up, matches, may_differ, may_match, uses_data
+from collective.filters import (
+    Budget,
+    ClassTest,
+    FactTest,
+    Filter,
+    look_up,
+    matches,
+    may_differ,
+    may_match,
+    no_data,
+    uses_data,
+)
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.targets import Targets
@@ -32,14 +43,15 @@ class Discovery:
     """The nodes that a call is for, sorted, and the known nodes that may be missing among them.
 
     `not_asked` are nodes that cannot be asked, `not_evaluated` those that could not evaluate the filter, with the
-    reason. `silent` are nodes that did not answer whether they match. `why_none` explains why there are no nodes.
-    `request_ids` are the requests that asked nodes. `known` is the number of nodes in the registry, 0 if it was not
-    read.
+    reason. `absent` are named nodes that do not exist or have stopped, with the reason. `silent` are nodes that did not
+    answer whether they match. `why_none` explains why there are no nodes. `request_ids` are the requests that asked
+    nodes. `known` is the number of nodes in the registry, 0 if it was not read.
     """
 
     nodes: tuple[str, ...] = ()
     not_asked: Mapping[str, str] = field(default_factory=dict)
     not_evaluated: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
     why_none: str = "no node matches"
     request_ids: tuple[str, ...] = ()
@@ -53,6 +65,7 @@ class Discovery:
     def incomplete(self) -> list[str]:
         """Return a line for each group of nodes that may be missing among the nodes."""
         lines = [*silence.not_asked_lines(self.not_asked), *silence.not_evaluated_lines(self.not_evaluated)]
+        lines += silence.silence_lines(self.absent)
         silent = f"{plural(len(self.silent), 'node')} did not answer whether the filter matches: {fold(self.silent)}"
         return [*lines, silent] if self.silent else lines
 
@@ -62,6 +75,7 @@ class Discovery:
             asked,
             nodes=tuple(sorted({*self.nodes, *asked.nodes})),
             not_asked=self.not_asked,
+            absent=self.absent,
             why_none=self.why_none,
             known=self.known,
         )
@@ -71,12 +85,14 @@ class Discovery:
 class Candidates:
     """What the registry tells about the nodes that could match: names, and reasons for nodes that cannot be asked.
 
-    `contested` are nodes whose identity two machines use. `why_none` explains why no node is matching or undecided.
+    `absent` are named nodes that the registry does not have, or that have stopped, with the reason. `contested` are
+    nodes whose identity two machines use. `why_none` explains why no node is matching or undecided.
     """
 
     matching: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     not_asked: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
     contested: list[str] = field(default_factory=list)
     why_none: str = ""
 
@@ -110,8 +126,8 @@ def candidates(
     why_none = _why_none(found, alive, possible, agent)
     if alive and not possible:
         unknown = unknown_names(targets.filter, contents.records)
-        why_none = f"no node matches the filter ({unknown})" if unknown else why_none + _meant(targets, contents)
-    return replace(found, why_none=why_none)
+        why_none = f"no node matches the filter ({unknown})" if unknown else why_none
+    return replace(found, absent=_absent(targets, contents, now), why_none=why_none)
 
 
 def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> bool:
@@ -164,7 +180,7 @@ def _could_match(targets: Targets, record: NodeRecord, budget: Budget, asks: boo
     if targets.method == "broadcast":
         return True
     if not record.omitted and not asks:
-        return matches(wanted, record, _no_data, budget)
+        return matches(wanted, record, no_data, budget)
     return may_match(wanted, record, _known_of(record), budget)
 
 
@@ -190,15 +206,24 @@ def _known_of(record: NodeRecord) -> Callable[[FactTest | ClassTest], bool]:
 def _is_named(wanted: Filter, name: str) -> bool:
     """Return whether the filter's identities allow a node of which nothing else is known."""
     only = Filter(identities=wanted.identities)
-    return matches(only, NodeRecord(name, ""), _no_data)
+    return matches(only, NodeRecord(name, ""), no_data)
 
 
-def _meant(targets: Targets, contents: Contents) -> str:
-    """Return a hint at the node that a name in the filter probably means: `; did you mean 'web1'?`, or nothing."""
-    known = [record.identity for record in contents.records]
-    given = (one for one in targets.filter.identities if one not in known and not one.startswith("/"))
-    hints = (suggest(one.lower().rstrip("."), known) for one in given)
-    return next((f"; {hint}" for hint in hints if hint), "")
+def _absent(targets: Targets, contents: Contents, now: float) -> dict[str, str]:
+    """Return the nodes that `targets` names and that do not exist or have stopped, with the reason."""
+    records = {record.identity: record for record in contents.records}
+    named = targets.filter.literal_identities if targets.nodes is None else targets.nodes
+    known = {name for name in named if _is_named(targets.filter, name)} - contents.invalid.keys()
+    unknown = sorted(known - records.keys())
+    reasons = {name: "not in the registry" + _meant(name, records, len(unknown)) for name in unknown}
+    left = ((name, records[name].left) for name in sorted(known & records.keys()))
+    return reasons | {name: f"stopped cleanly {silence.ago(now - time)}" for name, time in left if time is not None}
+
+
+def _meant(name: str, known: Iterable[str], number: int) -> str:
+    """Return a hint at the node that was probably meant, ` (did you mean 'web1'?)`; nothing for a `number` of names."""
+    hint = suggest(name.lower().rstrip("."), known) if number <= silence.MAX_LINES else ""
+    return f" ({hint})" if hint else ""
 
 
 def _why_none(found: Candidates, alive: int, possible: int, agent: str) -> str:
@@ -227,7 +252,3 @@ def answers(outcomes: Outcomes, request_ids: Iterable[str]) -> Discovery:
         silent=tuple(outcomes.silent),
         request_ids=tuple(request_ids),
     )
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Stand in for data functions, which only nodes can run."""

@@ -206,6 +206,8 @@ class Fleet:
         began = self._clock()
         found = self._selector.select(targets, described.agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
+        for text in silence.silence_lines(found.absent):
+            log.warning("discovery.absent", extra={"error": text})
         facts = pace_facts(self._registry, found.nodes, pace)
         return CallPlan(
             action=described,
@@ -229,11 +231,9 @@ class Fleet:
 
     def start(self, plan: CallPlan, *, confirm: Confirm | None = None, record: CallRecord = NO_RECORD) -> Call:
         """Send a planned call to its first nodes, and return it; the arguments and errors are those of `call`."""
-        expected = list(plan.found.nodes)
-        if expected and not plan.idempotent and not plan.dry_run:
-            require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
+        self._confirm(plan, confirm)
         call = self._opener.open_planned(plan, record)
-        log.info("run.started", extra={"error": f"run {call.request.id} on {plural(len(expected), 'node')}"})
+        log.info("run.started", extra={"error": f"run {call.request.id} on {plural(len(plan.nodes), 'node')}"})
         with closing_on_error(call):
             record.begin(call, plan.pace)
             call.begin()
@@ -244,15 +244,18 @@ class Fleet:
 
         The arguments and errors are those of `start`.
         """
-        expected = list(plan.found.nodes)
-        if expected and not plan.idempotent and not plan.dry_run:
-            require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
+        self._confirm(plan, confirm)
         call = self._opener.open_planned(plan, record)
         with closing_on_error(call):
             record.begin(call, plan.pace)
         record.leave()
         call.close()
         return call.request.id
+
+    def _confirm(self, plan: CallPlan, confirm: Confirm | None) -> None:
+        """Require confirmation of a plan that changes nodes and may not be repeated. Raises TooManyTargets."""
+        if plan.nodes and not plan.idempotent and not plan.dry_run:
+            require_confirmation(list(plan.nodes), plan.targets.unrestricted, self.config.max_targets, confirm)
 
     def parties(self) -> Parties:
         """Return who makes a plan, and for which collective. Raises TransportError."""
@@ -267,7 +270,7 @@ class Fleet:
         """Return the nodes that `targets` selects and that have `agent`, and the nodes that may be missing among them.
 
         Targets that are only names need no discovery, and are returned as they are. With `verify` they are looked up
-        too, and names of nodes that do not exist are omitted.
+        too, and nodes that do not exist are in `absent`.
 
         Raises NoNodes when there are none of either kind, UsageError for a filter that cannot be evaluated, and
         TransportError.

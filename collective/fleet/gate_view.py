@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from collective import ddl
 from collective.fleet.gates import GateView
+from collective.fleet.outcomes import Outcomes
 from collective.fleet.rollout import Rollout
-from collective.messages import Reply
-
-if TYPE_CHECKING:
-    from collective.fleet.call import Call
+from collective.messages import Reply, Request
 
 
-def gate_view(call: Call, rollout: Rollout) -> GateView:
-    """Return the rollout of a call so far, as its gates see it. Secret outputs are masked."""
-    outcomes = call.outcomes
+def gate_view(
+    request: Request, request_ids: Sequence[str], action: ddl.Action, outcomes: Outcomes, rollout: Rollout
+) -> GateView:
+    """Return a rollout so far, as its gates see it; `request_ids` were sent. Secret outputs are masked."""
     reached = outcomes.expected - set(rollout.waiting)
     busy = rollout.working.keys() | set(rollout.retrying)
     replies = list(outcomes.replies.values())
     unanswered = sorted(reached - outcomes.replies.keys() - busy)
     document = {
-        "request_ids": call.request_ids,
-        "collective": call.collective,
-        "caller": call.caller,
-        "agent": call.agent,
-        "action": call.action.name,
+        "request_ids": list(request_ids),
+        "collective": request.collective,
+        "caller": request.caller,
+        "agent": request.agent,
+        "action": action.name,
         "wave": rollout.wave,
         "waves": len(rollout.waves),
         "ok": sorted(outcomes.ok),
@@ -33,7 +33,7 @@ def gate_view(call: Call, rollout: Rollout) -> GateView:
         "silent": unanswered,
         "working": sorted(busy),
         "waiting": list(rollout.waiting),
-        "replies": [_reply(reply, call.action) for reply in replies],
+        "replies": [_reply(reply, action) for reply in replies],
     }
     return GateView(document, replies, unanswered)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from collective.errors import ConfigError, SignatureError
+from collective.replaced_file import replace_file
 from collective.signing.keys import PublicKey, blob_in_line
 
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")  # only a newline ends a line
@@ -45,11 +45,9 @@ class _LineFile:
         """Replace the file at once."""
         if not self._keep:
             return
-        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self._path)
+            replace_file(self._path, text.encode())
         except OSError as error:
             raise self._unwritable(error) from None
 

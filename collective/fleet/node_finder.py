@@ -115,7 +115,9 @@ class NodeFinder:
             if record.omitted and record.alive(now):
                 log.info("discovery.omitted", extra={"error": f"{record.identity}: {encoding.omission(record)}"})
         size = len(contents.records)
-        certain = Discovery(tuple(sorted(found.matching)), found.not_asked, why_none=found.why_none, known=size)
+        certain = Discovery(
+            tuple(sorted(found.matching)), found.not_asked, absent=found.absent, why_none=found.why_none, known=size
+        )
         return certain.joined(self._ask(targets, agent, found.undecided)) if found.undecided else certain
 
     def _is_revoked(self, record: NodeRecord) -> bool:

@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass
+from typing import NoReturn
 
 from collective.errors import UsageError
 from collective.filters import Filter
 from collective.nodesets import unfold
 from collective.suggestions import suggest
-
-if TYPE_CHECKING:
-    from collective.fleet.discovery import Discovery
 
 OPERATORS = ",&!"
 _TERM = re.compile(r"(?:\[[^][]*\]|[^,&!\[\]])+")
@@ -115,34 +112,3 @@ def union(sets: Sequence[NodeSet]) -> NodeSet:
 
 def _fail(where: str, text: str, position: int, problem: str) -> NoReturn:
     raise UsageError(f"{where} {text!r}: column {position + 1}: {problem}")
-
-
-def combined(operator: str, left: Discovery, right: Discovery) -> Discovery:
-    """Return what two sides have together; a node that either side may be missing is never dropped silently."""
-    first, second = set(left.nodes), set(right.nodes)
-    unsure_left, unsure_right = _unsure(left), _unsure(right)
-    if operator == ",":
-        nodes = first | second
-        unsure = (unsure_left | unsure_right) - nodes
-    elif operator == "&":
-        nodes = first & second
-        unsure = (unsure_left & (unsure_right | second)) | (unsure_right & first)
-    else:
-        nodes = first - second - unsure_right
-        unsure = unsure_left - second | unsure_right & first
-    reasons = {**right.not_asked, **left.not_asked}
-    failures = {**right.not_evaluated, **left.not_evaluated}
-    return replace(
-        left,
-        nodes=tuple(sorted(nodes)),
-        not_asked={name: reason for name, reason in reasons.items() if name in unsure},
-        not_evaluated={name: reason for name, reason in failures.items() if name in unsure},
-        silent=tuple(sorted(unsure - reasons.keys() - failures.keys())),
-        why_none="no node is in the set",
-        request_ids=(*left.request_ids, *right.request_ids),
-    )
-
-
-def _unsure(found: Discovery) -> set[str]:
-    """Return the nodes of which it is not known whether they belong to a side, or that cannot be asked."""
-    return {*found.not_asked, *found.not_evaluated, *found.silent}

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collective import ddl, schemas
-from collective.errors import UsageError
+from collective import bounded_json, ddl, schemas
+from collective.errors import MessageError, UsageError
 from collective.filters import Filter
 from collective.fleet import approvals, plan_signature
 from collective.fleet.amounts import Amount
@@ -38,6 +38,7 @@ from collective.signing import SignPayload
 from collective.text import plural
 from collective.time_limit import OUTPUT_SECONDS
 
+MOST_BYTES = 64 * 1024 * 1024  # of a file with a saved plan
 _SCHEMA = "rollout-plan"
 
 
@@ -153,20 +154,23 @@ def content(plan: CallPlan) -> dict[str, Any]:
 def read_saved(path: Path) -> dict[str, Any]:
     """Return the document of a saved plan, whose signature is not verified yet; raise UsageError when it is not one."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1).decode()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except ValueError:
         raise UsageError(f"{path}: not UTF-8 (a plan is written by --save-plan)") from None
+    if len(text) > MOST_BYTES:
+        raise UsageError(f"{path}: more than {MOST_BYTES} bytes (a plan is written by --save-plan)")
     return checked(text, str(path))
 
 
 def checked(text: str, where: str) -> dict[str, Any]:
     """Return the document of a saved plan, as `read_saved` does; `where` names it in messages."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{where}: not JSON (a plan is written by --save-plan)") from None
+        document = bounded_json.parse(text, where)
+    except MessageError as error:
+        raise UsageError(f"{error} (a plan is written by --save-plan)") from None
     if not isinstance(document, dict) or document.get("schema") != schemas.schema_id(_SCHEMA):
         raise UsageError(f"{where}: not a plan (a plan is written by --save-plan)")
     problem = SchemaCheck(schemas.load(_SCHEMA)).first_error(document, OUTPUT_SECONDS)

@@ -10,16 +10,15 @@ written by their owner. Revoked keys are in `revoked_nodes`, see known_nodes.py.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from collective.registry import Contents, Nodes
 from collective.registry import snapshot as snapshots
 from collective.registry.snapshot import Head
+from collective.replaced_file import replace_file
 
 
 class RecentNodes:
@@ -78,13 +77,5 @@ class RecentNodes:
             self._file.with_suffix(".snapshot"), contents.records, {one.identity: when for one in contents.records}
         )
         heads = [(one.identity, one.instance, one.last_seen, one.contested, one.left) for one in contents.records]
-        _write(self._file, {"time": when, "now": self._time, "heads": heads, "invalid": dict(contents.invalid)})
-
-
-def _write(path: Path, value: Any) -> None:
-    """Replace a file that only its owner can read. Raises OSError."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        json.dump(value, file)
-    temporary.replace(path)
+        content = {"time": when, "now": self._time, "heads": heads, "invalid": dict(contents.invalid)}
+        replace_file(self._file, json.dumps(content).encode())

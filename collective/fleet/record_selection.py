@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from collective.errors import UsageError
-from collective.filters import Filter, matches, uses_data
+from collective.filters import Filter, matches, no_data, uses_data
 from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
 from collective.fleet.targets import Targets
 from collective.registry import NodeRecord
@@ -28,14 +28,14 @@ def _selects(targets: Targets, record: NodeRecord) -> bool:
         return False
     if targets.sets is not None and not _in_set(targets.sets, record):
         return False
-    return matches(targets.filter, record, _no_data)
+    return matches(targets.filter, record, no_data)
 
 
 def _in_set(nodes: NodeSet, record: NodeRecord) -> bool:
     if isinstance(nodes, ListedNodes):
         return record.identity in nodes.names
     if isinstance(nodes, MatchingNodes):
-        return matches(nodes.filter, record, _no_data)
+        return matches(nodes.filter, record, no_data)
     left, right = _in_set(nodes.left, record), _in_set(nodes.right, record)
     return {",": left or right, "&": left and right, "!": left and not right}[nodes.operator]
 
@@ -46,7 +46,3 @@ def _filters(nodes: NodeSet | None) -> list[Filter]:
     if isinstance(nodes, MatchingNodes):
         return [nodes.filter]
     return [*_filters(nodes.left), *_filters(nodes.right)]
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Stand in for data functions, which only nodes can run."""

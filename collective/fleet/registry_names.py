@@ -9,13 +9,14 @@ be read has no names, and one that cannot be written is skipped.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from collective.replaced_file import replace_file
 
 if TYPE_CHECKING:
     from collective.registry import Contents, NodeRecord, Nodes
@@ -57,12 +58,7 @@ def save(state: Path, collective: str, contents: Contents) -> None:
         if path.exists() and 0 <= time.time() - path.stat().st_mtime < PERIOD:
             return
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            json.dump(asdict(summarized(contents.records)), file)
-        temporary.replace(path)
+        replace_file(path, json.dumps(asdict(summarized(contents.records))).encode())
 
 
 def summarized(records: Iterable[NodeRecord]) -> RegistryNames:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from collective.errors import UsageError
 from collective.fleet import approvals
 from collective.fleet.plan import read_saved
 from collective.fleet.request_store import KEPT, Document, StoredPlan, is_whole_id, only
+from collective.replaced_file import replace_file
 
 
 class PlanFile:
@@ -40,7 +41,7 @@ class PlanFile:
         with _locked(self._path):
             if read_saved(self._path) != self._seen:
                 return False
-            _replace_file(self._path, after)
+            _rewrite(self._path, after)
         return True
 
 
@@ -108,13 +109,10 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _replace_file(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a plan atomically: an interrupted command leaves the old one."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+def _rewrite(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a plan, which the same callers can read and write as before."""
     try:
-        with new.open("x", encoding="utf-8") as file:  # never through a link that another user has put there
-            file.write(_text(document))
-        new.replace(path)
+        replace_file(path, _text(document).encode(), stat.S_IMODE(path.stat().st_mode))
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 

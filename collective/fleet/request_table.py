@@ -14,7 +14,7 @@ import math
 import secrets
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
 LARGEST_PLAN = 300 * 1024  # bytes, compressed; DynamoDB's limit for an item is 400 KB
 MOST_LISTED = 1000  # requests, the newest ones
+MOST_BYTES = 64 * 1024 * 1024  # of the requests that are listed, after decompression, with those that are not valid
 _MOST = 16 * 1024 * 1024  # bytes of a plan, after decompression
 _PART = "requests"
 
 
 class TablePlan:
-    """A request in the table; `entry` is its sort key."""
+    """A request in the table; `entry` is its sort key, `size` the bytes of the plan that was read, not compressed."""
 
     def __init__(self, client: DynamoDBClient, table: str, entry: str) -> None:
         self.where = f"{table}: request {_run(entry)[:8]}"
@@ -48,6 +49,7 @@ class TablePlan:
         self._table = table
         self._key: Any = {"part": {"S": _PART}, "entry": {"S": entry}}
         self._revision = ""
+        self.size = 0
 
     def read(self) -> Document:
         """Return the plan as it is now."""
@@ -60,7 +62,9 @@ class TablePlan:
     def taken(self, item: Any) -> Document:
         """Return the plan of an item, and note its revision."""
         self._revision = item.get("revision", {}).get("S", "")
-        return _unpacked(item, self.where)
+        text = _unpacked(item, self.where)
+        self.size = len(text)
+        return checked(text, self.where)
 
     def replace(self, after: Mapping[str, Any]) -> bool:
         """Write a plan, unless another one than that which was read is there now."""
@@ -113,14 +117,14 @@ class RequestTable:
     def all(self) -> dict[str, tuple[StoredPlan, Document]]:
         """Return the newest requests by ID, the oldest of them first; those that are not valid plans are omitted."""
         found: dict[str, tuple[TablePlan, Document]] = {}
+        size = 0
         for item in self._items():
             entry = item["entry"]["S"]
             place = TablePlan(self._client, self._table, entry)
-            try:
+            with suppress(UsageError):
                 found[_run(entry)] = (place, place.taken(item))
-            except UsageError:
-                continue
-            if len(found) == MOST_LISTED:
+            size += place.size
+            if len(found) == MOST_LISTED or size > MOST_BYTES:  # others can write to the table, too
                 break
         return dict(reversed(found.items()))
 
@@ -176,11 +180,10 @@ def _packed(document: Mapping[str, Any]) -> bytes:
     return packed
 
 
-def _unpacked(item: Any, where: str) -> Document:
-    """Return the plan of an item; raise UsageError when it is not one."""
+def _unpacked(item: Any, where: str) -> str:
+    """Return the text of a plan in an item; raise UsageError when it cannot be read."""
     unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(bytes(item["plan"]["B"]), _MOST).decode()
+        return unpacker.decompress(bytes(item["plan"]["B"]), _MOST).decode()
     except (KeyError, TypeError, zlib.error, UnicodeDecodeError):
         raise UsageError(f"{where}: cannot be read (make a new request)") from None
-    return checked(text, where)

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from collective.prices import US_EAST_1
+from collective.replaced_file import replace_file
 
 FEW = 10  # nodes that always get a message each: that is faster than a publish, whatever is measured
 DOLLARS_PER_SECOND = 0.01  # what a second of waiting is worth; $36 an hour
@@ -87,10 +87,8 @@ class SendChoice:
         return self._times
 
     def _write(self, times: SendTimes) -> None:
-        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
-            temporary.write_text(json.dumps(asdict(times)), encoding="ascii")
-            temporary.replace(self._path)
+            replace_file(self._path, json.dumps(asdict(times)).encode())
 
 
 def _averaged(known: float, measured: float) -> float:

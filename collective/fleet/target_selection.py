@@ -7,7 +7,6 @@ from dataclasses import replace
 from collective.catalog import Catalog
 from collective.errors import NoNodes
 from collective.filters import Filter
-from collective.fleet import node_sets
 from collective.fleet.discovery import Discovery
 from collective.fleet.node_finder import NodeFinder
 from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
@@ -52,15 +51,22 @@ class TargetSelector:
             method, seconds = targets.method, targets.discovery_timeout
             return self._finder.matching(Targets(sets.filter, None, method, seconds), agent, certain=certain)
         left = self._of_sets(sets.left, targets, agent, certain)
-        return node_sets.combined(sets.operator, left, self._of_sets(sets.right, targets, agent, certain))
+        return combined(sets.operator, left, self._of_sets(sets.right, targets, agent, certain))
 
     def _narrowed(self, found: Discovery, targets: Targets, agent: str, *, verify: bool, certain: bool) -> Discovery:
         """Return the nodes of `found` that match the other parts of `targets` as well."""
         if targets.nodes is not None:
             found = found.among(targets.nodes)
-        if found.nodes and (verify or targets.filter != Filter()):
-            rest = replace(targets, nodes=found.nodes, sets=None, limit=None, limit_seed=None)
-            found = self.select(rest, agent, verify=verify, certain=certain)
+        members = (*found.nodes, *found.not_asked)
+        if members and (verify or targets.filter != Filter()):
+            rest = replace(targets, nodes=members, sets=None, limit=None, limit_seed=None)
+            matching = self._finder.matching(rest, agent, certain=certain).among(members)
+            found = replace(
+                matching,
+                not_evaluated={**found.not_evaluated, **matching.not_evaluated},
+                silent=tuple(sorted({*found.silent, *matching.silent})),
+                request_ids=(*found.request_ids, *matching.request_ids),
+            )
         return self._limited(found, targets)
 
     def _limited(self, found: Discovery, targets: Targets) -> Discovery:
@@ -69,3 +75,34 @@ class TargetSelector:
         if not found.nodes and not missing:
             raise NoNodes("; ".join([found.why_none, *found.incomplete()]))
         return replace(found, nodes=tuple(targets.sample(found.nodes)))
+
+
+def combined(operator: str, left: Discovery, right: Discovery) -> Discovery:
+    """Return what two sides have together; a node that either side may be missing is never dropped silently."""
+    first, second = set(left.nodes), set(right.nodes)
+    unsure_left, unsure_right = _unsure(left), _unsure(right)
+    if operator == ",":
+        nodes = first | second
+        unsure = (unsure_left | unsure_right) - nodes
+    elif operator == "&":
+        nodes = first & second
+        unsure = (unsure_left & (unsure_right | second)) | (unsure_right & first)
+    else:
+        nodes = first - second - unsure_right
+        unsure = unsure_left - second | unsure_right & first
+    reasons = {**right.not_asked, **left.not_asked}
+    failures = {**right.not_evaluated, **left.not_evaluated}
+    return replace(
+        left,
+        nodes=tuple(sorted(nodes)),
+        not_asked={name: reason for name, reason in reasons.items() if name in unsure},
+        not_evaluated={name: reason for name, reason in failures.items() if name in unsure},
+        silent=tuple(sorted(unsure - reasons.keys() - failures.keys())),
+        why_none="no node is in the set",
+        request_ids=(*left.request_ids, *right.request_ids),
+    )
+
+
+def _unsure(found: Discovery) -> set[str]:
+    """Return the nodes of which it is not known whether they belong to a side, or that cannot be asked."""
+    return {*found.not_asked, *found.not_evaluated, *found.silent}

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from collective.lab.servers import running
 from collective.lab.waiting import until
-from collective.processes import die_with_parent
+from collective.processes import die_with_parent, runs
 
 if TYPE_CHECKING:
     import boto3
@@ -45,8 +45,11 @@ class Supervisor:
 
     def start(self, identity: str) -> None:
         """Fork a node, unless it is running."""
-        if identity in self._pids.values():
-            return
+        for pid in [pid for pid, name in self._pids.items() if name == identity]:
+            if runs(pid):
+                return
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # some of its threads may not have ended yet
+        self.reap()
         folder = self._layout.node(identity)
         supervisor = os.getpid()
         # Blocked until the node has its own handlers: the supervisor's would ignore the signal that stops the node.
@@ -71,6 +74,10 @@ class Supervisor:
 
             code = main(["--config", str(folder / "node.yaml")], self._session)
             atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` skips them; they flush the log
+        except Exception:  # such as an import of another version of collective than the supervisor has
+            import traceback
+
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -95,8 +102,9 @@ class Supervisor:
         """Stop every node, and kill those that do not stop in time."""
         for number in (signal.SIGTERM, signal.SIGCONT):  # SIGCONT, because a suspended process handles no signals
             self._signal_all(number)
-        until(self._all_ended, _STOP_TIMEOUT)
-        self._signal_all(signal.SIGKILL)
+        if not until(self._all_ended, _STOP_TIMEOUT):
+            self._signal_all(signal.SIGKILL)
+            until(self._all_ended, _STOP_TIMEOUT)  # what still runs may create files in the folder
 
     def _all_ended(self) -> bool:
         self.reap()

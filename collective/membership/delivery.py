@@ -21,7 +21,7 @@ _ALL = ""  # the queue of batches
 
 
 class EventDelivery:
-    """Delivers events of `store` to `handler`. An exception of the handler ends the delivery: see `pause`.
+    """Delivers events of `store` to `handler`. An exception ends the delivery: see `pause` and `resume`.
 
     `wake` ends a pause early when it is set.
     """
@@ -37,8 +37,10 @@ class EventDelivery:
         self._batch = batch
         self._pool = ThreadPoolExecutor(1 if batch else WORKERS, thread_name_prefix="handler")
         self._idle = threading.Condition()
+        self._marking = threading.Lock()
         self._waiting: dict[str, deque[Event]] = {}
         self._busy: set[str] = set()
+        self._handled: list[Event] = []  # handled, and still in the store
         self._stopped = False
 
     def offer(self, events: Iterable[Event]) -> None:
@@ -55,6 +57,19 @@ class EventDelivery:
             self._wake.clear()
         if self._error:
             raise self._error
+
+    def resume(self) -> None:
+        """Continue after an exception, such as one of a store that was full; handled events are not repeated.
+
+        Raises the exception of the store if it still cannot be written.
+        """
+        with self._idle:
+            if not self._failed or self._busy:
+                return
+            self._mark([])
+            self._error, self._failed = None, False
+            self._waiting.clear()
+        self.offer(self._store.pending())
 
     def finish(self) -> None:
         """Wait until all events are delivered. Raise the exception of the handler."""
@@ -85,7 +100,7 @@ class EventDelivery:
     def _deliver(self, name: str, events: Sequence[Event]) -> None:
         try:
             if self._handler.handle(events):
-                self._store.delivered(events)
+                self._mark(events)
         except BaseException as error:
             self._error, self._failed = error, True
             self._wake.set()
@@ -93,3 +108,10 @@ class EventDelivery:
             self._busy.discard(name)
             self._dispatch()
             self._idle.notify_all()
+
+    def _mark(self, events: Sequence[Event]) -> None:
+        """Delete handled events from the store, also those that could not be deleted before."""
+        with self._marking:
+            self._handled += events
+            self._store.delivered(self._handled)
+            self._handled.clear()

@@ -3,7 +3,8 @@
     CommandHandler(Command("./handler.sh", timeout=60), me).handle(events) ─► exit code, or None if it was ended
 
 The command is run by `/bin/sh -c`, in a process group of its own, which is killed when it takes too long. Its output
-goes to standard error of the watcher.
+goes to standard error of the watcher. That of a daemon is its log, which a command of another user must not write: it
+gets a pipe instead, and the end of what it writes is logged with its name.
 """
 
 from __future__ import annotations
@@ -11,19 +12,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
 
+from collective.last_output import LastOutput
 from collective.membership import serf_convention
 from collective.membership.members import Event
 from collective.membership.serf_convention import Self
-from collective.processes import signal_name
+from collective.processes import kill_group, signal_name
 from collective.text import plural
 from collective.watch_settings import TIMEOUT
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 SERF, JSON = "serf", "json"  # what a handler gets on standard input
 _STANDARD_ERROR = 2
+_OUTPUT = 4096  # bytes in the log, the last ones
+_LINES = 40
 
 
 class EventHandler(Protocol):
@@ -50,13 +52,14 @@ class Command:
     """A command line for `/bin/sh`.
 
     `form` is what it gets on standard input: SERF or JSON, a line per event. `timeout` is in seconds. `settings` are
-    arguments of Popen, such as the user.
+    arguments of Popen, such as the user. With `logged` the end of its output is logged.
     """
 
     line: str
     form: str = SERF
     timeout: float = TIMEOUT
     settings: dict[str, Any] = field(default_factory=dict)
+    logged: bool = False
 
 
 class CommandHandler:
@@ -86,10 +89,11 @@ class CommandHandler:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                _kill(process)
+                kill_group(process)
 
     def _run(self, kind: str, text: str, events: Iterable[Event]) -> bool:
-        environment = {**self._command.settings.get("env", os.environ), **serf_convention.variables(kind, self.me)}
+        own = self._command.settings.get("env", os.environ)
+        environment = serf_convention.DEFAULTS | own | serf_convention.variables(kind, self.me)
         try:
             process = self._start(environment)
         except OSError as error:
@@ -97,12 +101,16 @@ class CommandHandler:
             return True
         if process is None:
             return False
+        output, process.stdout = process.stdout, None  # not read by `communicate`, which would keep all of it
+        written = LastOutput(output, _OUTPUT) if output else None
         try:
             problem = _ended(process, text, self._command.timeout)
         finally:
             with self._lock:
                 self._running.discard(process)
                 stopped = self._stopped
+        if written and (lines := written.lines(_LINES)):
+            log.info("handler.output", extra={"handler": self._command.line, "output": lines})
         if stopped and problem:
             return False
         if problem:
@@ -117,7 +125,8 @@ class CommandHandler:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", self._command.line],
                 stdin=subprocess.PIPE,
-                stdout=_STANDARD_ERROR,
+                stdout=subprocess.PIPE if self._command.logged else _STANDARD_ERROR,
+                stderr=subprocess.STDOUT if self._command.logged else None,
                 start_new_session=True,
                 **{**self._command.settings, "env": environment},
             )
@@ -135,15 +144,9 @@ def _ended(process: subprocess.Popen[bytes], text: str, timeout: float) -> str:
     try:
         process.communicate(text.encode(errors="backslashreplace"), timeout)
     except subprocess.TimeoutExpired:
-        _kill(process)
+        kill_group(process)
         process.communicate()
         return f"killed after {timeout:g} s"
     if process.returncode < 0:
         return f"ended by {signal_name(-process.returncode)}"
     return f"exit code {process.returncode}" if process.returncode else ""
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command and what it has started, unless that left its process group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

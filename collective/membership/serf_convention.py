@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collective.membership.members import Event, Member
+from collective.text import escape_controls
 
 MAX_TAG = 32 * 1024  # bytes of a tag in the environment; Linux refuses to run a command with 128 KiB in one variable
+DEFAULTS = {"SERF_SELF_ROLE": ""}  # serf always sets it; the user of a machine without facts may set another one
 _NO_VARIABLE = re.compile("[^A-Z0-9_]")
 
 
@@ -36,7 +38,9 @@ def variables(kind: str, me: Self) -> dict[str, str]:
     own = tags(me.facts)
     short = {name: value for name, value in own.items() if len(f"{name}{value}".encode(errors="replace")) <= MAX_TAG}
     found = {f"SERF_TAG_{_NO_VARIABLE.sub('_', name.upper())}": value for name, value in short.items()}
-    named = {"SERF_EVENT": f"member-{kind}", "SERF_SELF_NAME": me.name, "SERF_SELF_ROLE": short.get("role", "")}
+    named = {"SERF_EVENT": f"member-{kind}", "SERF_SELF_NAME": me.name}
+    if "role" in short:
+        named["SERF_SELF_ROLE"] = short["role"]
     return {name: _storable(value) for name, value in {**found, **named}.items()}
 
 
@@ -56,8 +60,12 @@ def _line(member: Member) -> str:
 
 
 def _clean(text: str) -> str:
-    r"""Return a field without tabs and line ends: serf writes them as `\t` and `\n`."""
-    return text.replace("\t", "\\t").replace("\n", "\\n")
+    r"""Return a field without tabs and line ends: serf writes them as `\t` and `\n`.
+
+    Other characters that end a line for some programs, or control a terminal, are written in the same way: facts come
+    from the nodes themselves.
+    """
+    return escape_controls(text)
 
 
 def _storable(text: str) -> str:

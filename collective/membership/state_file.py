@@ -24,12 +24,13 @@ from collective.membership.members import Event, Member
 _FORMAT = 1
 _LOCK_TIMEOUT = 1.0  # seconds to wait for another watcher that ends
 _REMEDY = "delete it to begin again, or use another file"
-_SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL")
+_HINTS = {"locked": "another watcher uses it", "full": "free some space", "no such": _REMEDY}  # by a part of the error
 _TABLES = """
 CREATE TABLE IF NOT EXISTS members (identity TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, document TEXT);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_TABLE_NAMES = {"members", "events", "settings", "sqlite_sequence"}
 
 
 class StateFile:
@@ -103,8 +104,11 @@ class StateFile:
             self._connection.close()
 
     def _prepare(self, collective: str) -> None:
-        for setting in _SETTINGS:
-            self._connection.execute(f"PRAGMA {setting}").fetchall()
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        names = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not names <= _TABLE_NAMES:
+            raise ConfigError(f"{self._path}: is not the state of a watcher (use another file)")
+        self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _FORMAT):
             raise sqlite3.DatabaseError(f"format {version}, this version of collective supports {_FORMAT}")
@@ -112,7 +116,9 @@ class StateFile:
         self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
         stored = self._setting("collective")
         if stored not in (None, collective):
-            raise ConfigError(f"{self._path}: is the state of the collective '{stored}', not '{collective}'")
+            raise ConfigError(
+                f"{self._path}: is the state of the collective '{stored}', not '{collective}' (use another file)"
+            )
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES ('collective', ?)", (collective,))
 
     def _setting(self, name: str) -> str | None:
@@ -142,9 +148,15 @@ class StateFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            locked = "locked" in str(error)
-            hint = "another watcher uses it" if locked else _REMEDY
-            text = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{self._path}: state cannot be {what}: {text} ({hint})") from None
+            text = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(f"{self._path}: state cannot be {what}: {text} ({_hint(error, text)})") from None
         except (ValueError, TypeError, LookupError, AttributeError):  # a document that was not written by this program
             raise ConfigError(f"{self._path}: state cannot be {what}: it is damaged ({_REMEDY})") from None
+
+
+def _hint(error: sqlite3.Error | OSError, text: str) -> str:
+    """Return what to do about an error of the file; SQLite reports damage as a DatabaseError of no other class."""
+    for part, hint in _HINTS.items():
+        if part in text:
+            return hint
+    return "use another file" if isinstance(error, (OSError, sqlite3.OperationalError)) else _REMEDY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -71,12 +71,6 @@ class MemberView:
 def revoked_keys(contents: Contents) -> frozenset[str]:
     """Return the fingerprints of the keys that no caller may accept."""
     return frozenset(one.fingerprint for one in contents.revocations if one.active)
-
-
-def only_named(identities: Iterable[str]) -> Selects:
-    """Return what selects these nodes."""
-    names = frozenset(identities)
-    return lambda record: record.identity in names
 
 
 def is_address(value: Any) -> bool:

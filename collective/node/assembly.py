@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import catalog, installed, names
+from collective import installed, names
 from collective.aws.session import AWS
+from collective.bundled import DDLS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
@@ -24,6 +25,7 @@ from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
 from collective.node.facts import Facts, sources
+from collective.node.installed_version import InstalledVersion
 from collective.node.jobs.store import JobStore, open_database
 from collective.node.plugins import agents, plugin_set, store
 from collective.node.plugins.plugin_set import Plugins
@@ -85,7 +87,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     aws = AWS(session)
     key = trust.node_key(config.state)
     groups = Groups(delegated())
-    runner, policy = Runner(groups), PolicyFile(config.policy)
+    package = InstalledVersion()
+    runner, policy = Runner(groups, installed=package), PolicyFile(config.policy)
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
     probes = THREADS if config.watches else 0
@@ -96,6 +99,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
+    watch = _watch(config)  # before the plugins are loaded: a later change is noticed
     plugins = load_plugins(config)
     policy.report(plugins.inputs)
     parts = ServerParts(
@@ -111,7 +115,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
         max_actions=config.max_actions,
         max_queued=config.max_queued,
         agent_limits=config.agent_limits,
-        files=(policy, verify),
+        files=(policy, verify, package),
         jobs=jobs,
     )
     server = Server(config.collective, config.identity, parts)
@@ -119,7 +123,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registry = _registry(config, aws)
     registration = Registration(registry, describe, config.heartbeat, check_subscription)
-    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager, _watch(config))
+    reload = partial(reload_plugins, config, package)
+    reloading = Reloading(reload, server, policy, registration, manager, watch)
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
@@ -135,13 +140,16 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
     A plugin that is broken now keeps its version of `before`.
     """
     code = [agents.bundled(), *config.agents, *store.code_folders(config.state), *installed.code_folders()]
-    ddls = [catalog.bundled(), *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
+    ddls = [DDLS, *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
     return plugin_set.load(code, ddls, config.settings, before)
 
 
-def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
-    """Load the plugins again; keep those of `before` when other users can change the files."""
-    if problem := trusted_paths.plugin_problem(config):
+def reload_plugins(config: NodeConfig, package: InstalledVersion, before: Plugins) -> Plugins:
+    """Load the plugins again; keep those of `before` when other users can change the files.
+
+    They are also kept when another version is installed by now: the standard agents of it may not fit this one.
+    """
+    if problem := trusted_paths.plugin_problem(config) or next(iter(package.problems), None):
         log.error("reload.refused", extra={"error": problem, "in_force": "the agents and data functions loaded before"})
         return before
     return load_plugins(config, before)

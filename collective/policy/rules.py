@@ -186,7 +186,7 @@ class Rule:
         if node is None:
             return None
         budget = Budget()
-        matching = filters.matches(self.node, node, _no_data, budget)
+        matching = filters.matches(self.node, node, filters.no_data, budget)
         return None if budget.spent else matching
 
     def _matches_inputs(self, question: Question) -> bool | None:
@@ -304,10 +304,6 @@ def _one_matches(globs: Sequence[str], value: str) -> bool:
 
 def _is_glob(text: str) -> bool:
     return any(char in text for char in "*?[")
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Return None: a policy has no data functions, because parsing rejects them."""
 
 
 def _depends_on(schema: Mapping[str, Any], name: str) -> bool:

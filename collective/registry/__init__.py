@@ -3,7 +3,7 @@
     node     put (at start, and after a change) ─ heartbeat (every period) ─ leave (at a clean stop)
     caller   read
     prune    read, identities ─ remove (nodes that are gone)
-    revoke   revoke, readmit (keys that no caller may accept)
+    revoke   record_revocation (keys that no caller may accept, or may accept again)
     watcher  read ─ mark_terminated (nodes whose EC2 instances are terminated)
 
 Two machines with the same identity are detected by their heartbeats: each start of a daemon is an `instance`, and a
@@ -26,15 +26,13 @@ PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its pe
 class NodeRecord:
     """What a node publishes about itself.
 
-    `public_key` verifies its replies, in the form of a `.pub` file. `agents` are versions by agent, `ddls` the
-    digests of their DDLs; `refused` are the
-    agents that failed to load, and `outdated` those of which a newer version failed to load, with the reason.
-    `problems` are lines about policy, key files, facts, data functions and settings that are not valid now.
-    `policy` is the digest of the policy in force, empty without a valid file.
-    `omitted` counts the entries of a member that did not fit into the registry. `period` is the time between
-    heartbeats in seconds. `instance` differs for each start of the daemon. `contested` is when another machine was
-    last found to use this identity, `left` when the daemon stopped cleanly, `terminated` when EC2 reported that its
-    instance is terminated.
+    `public_key` verifies its replies, in the form of a `.pub` file. `agents` are versions by agent, `ddls` the digests
+    of their DDLs; `refused` are the agents that failed to load, and `outdated` those of which a newer version failed to
+    load, with the reason. `problems` are lines about policy, key files, facts, data functions and settings that are not
+    valid now. `policy` is the digest of the policy in force, empty without a valid file. `omitted` counts the entries
+    of a member that did not fit into the registry. `period` is the time between heartbeats in seconds. `instance`
+    differs for each start of the daemon. `contested` is when another machine was last found to use this identity,
+    `left` when the daemon stopped cleanly, `terminated` when EC2 reported that its instance is terminated.
     """
 
     identity: str
@@ -121,7 +119,7 @@ class Registry(Nodes, Protocol):
 
 
 class PrunableNodes(Nodes, Protocol):
-    """A registry as `crpc prune` uses it. Every method may raise the same errors."""
+    """A registry as `crpc nodes prune` uses it. Every method may raise the same errors."""
 
     def identities(self) -> set[str]:
         """Return the identity of every node, including records that this version cannot read."""

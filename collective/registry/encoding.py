@@ -236,6 +236,12 @@ def _check_number(name: str, value: Any) -> None:
     _require(number and 0 <= value <= _LARGEST, name, f"a number from 0 to {_LARGEST:.0f}")
 
 
+def _check_period(name: str, value: Any) -> None:
+    """Check the time between heartbeats: watchers divide by it."""
+    _check_number(name, value)
+    _require(value > 0, name, "more than 0")
+
+
 def _check_object(name: str, value: Any) -> None:
     _require(isinstance(value, dict), name, "an object")
 
@@ -262,7 +268,7 @@ _MEMBERS: Mapping[str, Callable[[str, Any], None]] = {
     "version": _check_text,
     "public_key": _check_text,
     "policy": _check_text,
-    "period": _check_number,
+    "period": _check_period,
     "agents": _check_texts,
     "ddls": _check_texts,
     "classes": _check_names,

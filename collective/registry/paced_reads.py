@@ -16,7 +16,7 @@ from dataclasses import replace
 from collective.registry import Contents, NodeRecord
 from collective.registry.feed import Observation
 from collective.registry.snapshot import Head
-from collective.registry.snapshot_nodes import NEVER, PartlyReadNodes
+from collective.registry.snapshot_nodes import PartlyReadNodes, read_missing
 
 
 class PacedReads:
@@ -58,7 +58,8 @@ class PacedReads:
         missing = [head for head in heads if not self._knows(head)]
         invalid = dict(rest.invalid)
         if missing:
-            contents = self._read_missing(missing)
+            contents, changes = read_missing(self._registry, missing)
+            self._changes |= changes
             found += contents.records
             invalid |= contents.invalid
         removed = self._records.keys() - {head.identity for head in heads} - invalid.keys()
@@ -67,13 +68,6 @@ class PacedReads:
         records = [record for record in found if self._records.get(record.identity) != record]
         self._records |= {record.identity: record for record in records}
         return Observation(Contents(records, invalid, rest.revocations), False, frozenset(removed))
-
-    def _read_missing(self, missing: Sequence[Head]) -> Contents:
-        since = min((head.changed for head in missing if head.changed), default=NEVER, key=float)
-        contents, changes = self._registry.read_changed(since)
-        wanted = {head.identity for head in missing}
-        self._changes |= {identity: changed for identity, changed in changes.items() if identity in wanted}
-        return replace(contents, records=[record for record in contents.records if record.identity in wanted])
 
     def _knows(self, head: Head) -> bool:
         record = self._records.get(head.identity)

@@ -14,7 +14,6 @@ owner.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collective.registry import NodeRecord
+from collective.replaced_file import replace_file
 
 _VERSION = 1
 _HEADER = 1024 * 1024  # bytes of the first line at most
@@ -160,13 +160,9 @@ def save(path: Path, records: Sequence[NodeRecord], changes: Mapping[str, str]) 
     header = json.dumps({"version": _VERSION, "sections": sections}, separators=(",", ":")).encode()
     if len(header) >= _HEADER:
         return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(b"\n".join([header, b"".join(blocks)]))
-        temporary.replace(path)
+        replace_file(path, b"\n".join([header, b"".join(blocks)]))
 
 
 def _contents(records: Sequence[NodeRecord], changes: Mapping[str, str]) -> Iterator[tuple[str, Any]]:

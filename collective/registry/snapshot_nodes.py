@@ -13,6 +13,7 @@ always read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from collective.registry.snapshot import Head
 
 LEAST = 500  # records; a smaller table is read with one request anyway
 _MANY = 0.2  # share of changed records above which everything is read
-NEVER = "99999999999"  # Unix seconds
+_NEVER = "99999999999"  # Unix seconds
 _SOME = 0.02  # share above which a new snapshot is written
 
 
@@ -68,22 +69,23 @@ class SnapshotNodes:
         records = [snapshot.record(head) for head in known]
         if not missing:
             return Contents(records, rest.invalid, rest.revocations)
-        found, changes = self._changed(missing)
+        found, changes = read_missing(self._registry, missing)
         records += found.records
         if len(missing) > _SOME * len(snapshot):
             snapshots.save(self._path, records, {**changes, **{head.identity: head.changed for head in known}})
         return Contents(records, {**rest.invalid, **found.invalid}, rest.revocations)
-
-    def _changed(self, missing: Sequence[Head]) -> tuple[Contents, dict[str, str]]:
-        """Return the records of these heads as they are in the table now, and their last changes."""
-        since = min((head.changed for head in missing if head.changed), default=NEVER, key=float)
-        found, changes = self._registry.read_changed(since)
-        wanted = {head.identity for head in missing}
-        records = [record for record in found.records if record.identity in wanted]
-        return Contents(records, found.invalid), changes
 
     def _read_everything(self) -> Contents:
         contents, changes = self._registry.read_with_changes()
         if len(changes) >= LEAST:
             snapshots.save(self._path, contents.records, changes)
         return contents
+
+
+def read_missing(registry: PartlyReadNodes, missing: Sequence[Head]) -> tuple[Contents, dict[str, str]]:
+    """Return the records of these heads as they are in the table now, and their last changes by identity."""
+    since = min((head.changed for head in missing if head.changed), default=_NEVER, key=float)
+    found, changes = registry.read_changed(since)
+    wanted = {head.identity for head in missing}
+    records = [record for record in found.records if record.identity in wanted]
+    return replace(found, records=records), {name: changed for name, changed in changes.items() if name in wanted}

@@ -5,7 +5,7 @@
 {{ value | json }}          JSON, on one line
 x is port, x is word        whether a value is a port number, or such a word; false if it is undefined
 {{ fail("no members") }}    end the rendering with an error
-getv, gets, getvs, exists   of confd, see `keys.py`; base, dir
+getv, gets, getvs, exists   of confd, see `keys.py`; also get, ls, lsdir, base, dir
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ def environment(values: Mapping[str, Any]) -> Sandbox:
     keys = Keys(values)
     made.globals |= {
         "fail": _fail,
+        "get": keys.get,
         "getv": keys.getv,
         "gets": keys.gets,
         "getvs": keys.getvs,
         "exists": keys.exists,
+        "ls": keys.ls,
+        "lsdir": keys.lsdir,
         "base": posixpath.basename,
         "dir": posixpath.dirname,
     }

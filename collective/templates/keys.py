@@ -11,6 +11,7 @@ Source: confd, "Templates" in its documentation, and github.com/kelseyhightower/
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -38,6 +39,10 @@ class Keys:
             raise KeyMissing(f"key '{key}' does not exist")
         return str(default)
 
+    def get(self, key: str) -> dict[str, str]:
+        """Return a key and its value as {"key", "value"}; raise KeyMissing if it does not exist."""
+        return {"key": key, "value": self.getv(key)}
+
     def gets(self, pattern: str) -> list[dict[str, str]]:
         """Return the keys that match, sorted, each as {"key", "value"}."""
         matches = _expression(pattern).fullmatch
@@ -47,9 +52,23 @@ class Keys:
         """Return the values of the keys that match, sorted."""
         return sorted(one["value"] for one in self.gets(pattern))
 
+    def ls(self, path: str) -> list[str]:
+        """Return the names directly below a path, sorted; the name itself if it is a key."""
+        own = {posixpath.basename(path)} if path in self._found else set()
+        return sorted(own.union(rest.partition("/")[0] for rest in self._below(path)))
+
+    def lsdir(self, path: str) -> list[str]:
+        """Return the names directly below a path that have keys below them, sorted."""
+        return sorted({rest.partition("/")[0] for rest in self._below(path) if "/" in rest})
+
     def exists(self, key: str) -> bool:
         """Return whether a key exists."""
         return key in self._found
+
+    def _below(self, path: str) -> Iterator[str]:
+        """Yield the rest of each key below a path."""
+        start = path.rstrip("/") + "/"
+        return (key.removeprefix(start) for key in self._found if key.startswith(start))
 
     @cached_property
     def _found(self) -> dict[str, str]:

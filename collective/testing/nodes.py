@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from collective import catalog, signing
+from collective import signing
+from collective.bundled import DDLS
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
 from collective.node.actions.fork_server import ForkServer
@@ -90,7 +91,7 @@ def node_parts(
 
     `plugins` are used in place of those in the folders.
     """
-    folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
+    folders = ([agents.bundled(), *code], [DDLS, *ddls], folder / "settings")
     return {
         "plugins": plugins or plugin_set.load(*folders),
         "runner": Runner(fork_server=_fork_server()),

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from collective.errors import MessageTooLarge
+
 WAKE = "wake"  # the body of a message that makes a node acknowledge it, and send a heartbeat; it is not signed
 LONGEST_POLL = 20.0  # seconds of one long poll; SQS developer guide: the maximum
 NODE_VISIBILITY = 5  # seconds for which a received request is hidden; short, because a poll may die with its client
@@ -102,3 +104,10 @@ class Transport(Protocol):
         A poll whose client died takes a message without acknowledging it: it does not count as unread for a while.
         """
         ...
+
+
+def check_size(body: str, limit: int) -> None:
+    """Raise MessageTooLarge for a message of more than `limit` bytes."""
+    size = len(body.encode())
+    if size > limit:
+        raise MessageTooLarge(size, limit)

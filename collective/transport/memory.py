@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from collective.errors import MessageTooLarge, NotFound
+from collective.errors import NotFound
 from collective.parallel import THREADS
 from collective.transport import (
     BATCH,
@@ -21,6 +21,7 @@ from collective.transport import (
     REPLY_VISIBILITY,
     SEND_LIMIT,
     Delivery,
+    check_size,
 )
 
 INSTALLATION = "memory"
@@ -93,14 +94,14 @@ class MemoryTransport:
 
     def send(self, queue: str, body: str) -> None:
         """Put a message into a queue."""
-        self._check_size(body, SEND_LIMIT)
+        check_size(body, SEND_LIMIT)
         with self._arrived:
             self._put(queue, body)
             self._count(queue)
 
     def broadcast(self, topic: str, body: str) -> None:
         """Put a message into every queue of a topic."""
-        self._check_size(body, BROADCAST_LIMIT)
+        check_size(body, BROADCAST_LIMIT)
         with self._arrived:
             if topic not in self._topics:
                 raise NotFound("topic", topic)
@@ -166,9 +167,3 @@ class MemoryTransport:
 
     def _count(self, name: str) -> None:
         self.sent[name] = self.sent.get(name, 0) + 1
-
-    @staticmethod
-    def _check_size(body: str, limit: int) -> None:
-        size = len(body.encode())
-        if size > limit:
-            raise MessageTooLarge(size, limit)

@@ -35,7 +35,7 @@ from collective.aws.calls import CallFailed
 from collective.aws.errors import one_line, translated
 from collective.aws.responses import NOT_AWS
 from collective.aws.session import AWS
-from collective.errors import Forbidden, MessageTooLarge, NotFound
+from collective.errors import Forbidden, NotFound
 from collective.transport import (
     BATCH,
     BROADCAST_LIMIT,
@@ -46,6 +46,7 @@ from collective.transport import (
     REPLY_VISIBILITY,
     SEND_LIMIT,
     Delivery,
+    check_size,
 )
 from collective.transport.resource_policies import queue_policy
 
@@ -153,13 +154,13 @@ class SQSTransport:
 
     def send(self, queue: str, body: str) -> None:
         """Send a message to a queue (SendMessage)."""
-        _check_size(body, SEND_LIMIT)
+        check_size(body, SEND_LIMIT)
         with translated(queue, "queue"):
             self._sqs.send_message(QueueUrl=self._url(queue), MessageBody=body)
 
     def broadcast(self, topic: str, body: str) -> None:
         """Send a message to every subscribed queue (Publish)."""
-        _check_size(body, BROADCAST_LIMIT)
+        check_size(body, BROADCAST_LIMIT)
         with translated(topic, "topic"):
             self._sns.publish(TopicArn=self._account(topic).arn("sns", topic), Message=body)
 
@@ -324,9 +325,3 @@ def differences(found: Mapping[str, str]) -> list[str]:
         for name, expected in NODE_ATTRIBUTES.items()
         if found.get(name) != expected
     ]
-
-
-def _check_size(body: str, limit: int) -> None:
-    size = len(body.encode())
-    if size > limit:
-        raise MessageTooLarge(size, limit)

@@ -70,7 +70,7 @@ def test_a_request_under_a_known_id_is_refused_and_replaces_no_proof(node: Signe
         assert node.reply().digest == digest
         kept = {path.name: path.read_bytes() for path in (node.folder / "envelopes").iterdir()}
         node.send(*others)
-        wait_until(lambda: len(decisions(running, "refused")) == 2, 20)
+        wait_until(lambda: len(decisions(running, "refused")) == 2, 30)
         node.send(node.body(first))
         assert node.reply().replayed
         assert {line["digest"] for line in decisions(running, "refused")}.isdisjoint({digest})
@@ -145,7 +145,7 @@ def test_the_audit_log_has_the_digest_of_each_request(node: SignedNode) -> None:
     with daemon(node.folder, node.url) as running:
         node.send(request)
         digest = node.reply().digest
-        wait_until(lambda: len(running.audit) == 2, 20)
+        wait_until(lambda: len(running.audit) == 2, 30)
         assert [line["digest"] for line in running.audit] == [digest, digest]
     kept = json.loads((node.folder / "envelopes" / f"{digest}.payload").read_text())
     assert kept["id"] == request.id

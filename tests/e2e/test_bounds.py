@@ -128,7 +128,7 @@ def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
     command = f"touch {mark}.begun; sleep 6.125; touch {mark}"
     with daemon(node.folder, node.url) as running:
         node.send(node.request(data={"command": command}))
-        wait_until(Path(f"{mark}.begun").exists, 20)
+        wait_until(Path(f"{mark}.begun").exists, 30)
         [sleeping] = processes("sleep 6.125")
         worker = parent(parent(sleeping))  # of the shell that waits for the command
         monitor = os.getsid(worker)

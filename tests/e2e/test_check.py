@@ -153,7 +153,7 @@ def test_a_server_that_does_not_respond_times_out(monkeypatch: pytest.MonkeyPatc
         point_at(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
         began = time.monotonic()
         result = aws_probe.probe(NodeConfig("check", IDENTITY), bound=0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
     (error,) = result.problems
     assert isinstance(error, Unreachable)
     assert "no response within 0 s" in str(error) or "no response within 1 s" in str(error)

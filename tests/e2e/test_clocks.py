@@ -49,7 +49,7 @@ def test_a_node_an_hour_off_serves(crpc: Crpc, folder: Path, proxy: Proxy, hour_
     with daemon(folder, proxy.url, by=by(hour_off)) as node:
         assert re.search(r"clock=\+3(600|599)\.\d+ s", crpc("ping", "-v", "-I", IDENTITY).stdout)
         # Not in the first second of the journal: the server gives its time in whole seconds.
-        wait_until(lambda: crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0, 10)
+        wait_until(lambda: crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0, 30)
         (warning,) = node.events("clock.off")
         assert warning["level"] == "WARNING"
         assert abs(warning["skew_s"] - 3600) < 2

@@ -169,7 +169,7 @@ def test_machines_form_a_cluster_and_a_successor_takes_a_place(machines: Cluster
 
 def show(machines: ClusterHosts) -> None:
     """Compare what `crpc cluster show` prints, as text and as JSON."""
-    wait_until(lambda: machines.crpc("app1", "cluster", "show", "app").stdout.count("running") == 3, 20)
+    wait_until(lambda: machines.crpc("app1", "cluster", "show", "app").stdout.count("running") == 3, 30)
     text = machines.crpc("app1", "cluster", "show", "app").stdout
     assert text.startswith("app: 3 of 3 places, begun\n")
     done = machines.crpc("app1", "cluster", "show", "app", "--json")
@@ -281,7 +281,7 @@ def test_a_successor_joins_in_the_place_of_a_killed_etcd(
     shutil.rmtree(machines.home("etcd3"))
     start_etcd(machines, "etcd", 4, "--replace-after", "20s")
     wait_until(lambda: etcdctl("get", "key", number=4) == "key\nvalue\n", 90, lambda: machines.log("etcd4"))
-    wait_until(lambda: members() == ["etcd1", "etcd2", "etcd4"], 20)
+    wait_until(lambda: members() == ["etcd1", "etcd2", "etcd4"], 30)
     machines.kill("etcd1")  # with its data, it returns to its place
     start_etcd(machines, "etcd", 1)
     wait_until(lambda: etcdctl("get", "key", number=1) == "key\nvalue\n", 60, lambda: machines.log("etcd1"))

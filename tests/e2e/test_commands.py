@@ -44,6 +44,15 @@ def test_find_counts(crpc: Crpc) -> None:
     assert (none.returncode, none.stdout, none.stderr) == (1, "0\n", "")
 
 
+def test_find_reports_named_nodes_that_do_not_exist(crpc: Crpc) -> None:
+    """A mistyped name beside others is reported: the nodes that exist are printed, and the exit code is 3."""
+    done = crpc("find", "-I", "node01.lab", "-I", "node2.lab")
+    assert (done.returncode, done.stdout) == (3, "node01.lab\n")
+    assert done.stderr == "crpc: node2.lab: not in the registry (did you mean 'node02.lab'?)\n"
+    found = json.loads(crpc("find", "-I", "node[01,09].lab", "--json").stdout)
+    assert (check_document(found), list(found["absent"])) == ("find", ["node09.lab"])
+
+
 def test_facts_shows_how_a_fact_is_distributed(crpc: Crpc) -> None:
     """The most frequent value comes first; -v adds the nodes; nested and missing facts are counted, too."""
     assert crpc("facts", "role").stdout == "Values of role:\n\n    db = 2\n   web = 2\n   app = 1\n"

@@ -50,7 +50,7 @@ def test_prometheus_is_served_until_sigterm(environment: dict[str, str]) -> None
         with urllib.request.urlopen(line.split()[-1], timeout=20) as answer:  # noqa: S310 - a URL of this machine
             nodes = [one["labels"]["node"] for one in json.load(answer)]
         server.terminate()
-        assert (server.wait(20), server.stdout.read(), server.stderr.read()) == (0, "", "")
+        assert (server.wait(30), server.stdout.read(), server.stderr.read()) == (0, "", "")
     assert nodes == ["node01.lab", "node04.lab"]
 
 

@@ -17,6 +17,7 @@ from support.shared_name import PKGUTIL, install_ours, install_theirs
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
+from collective.processes import runs
 
 
 def crpc_in(folder: Path) -> Crpc:
@@ -135,7 +136,7 @@ def test_a_lab_interrupted_during_its_start_leaves_nothing(tmp_path: Path) -> No
         text=True,
         start_new_session=True,
     )
-    wait_until(lambda: bool(list(tmp_path.glob("collective-lab-*/supervisor.pid"))), 20)
+    wait_until(lambda: bool(list(tmp_path.glob("collective-lab-*/supervisor.pid"))), 30)
     os.killpg(lab.pid, signal.SIGINT)
     stderr = lab.communicate(timeout=30)[1]
     assert lab.returncode == 4
@@ -255,13 +256,26 @@ def assert_reload_and_log(crpc: Crpc, layout: Layout) -> None:
     assert crpc("lab", "node", "all", "reload").returncode == 0
 
 
+def assert_a_dead_node_is_started(layout: Layout) -> None:
+    """Check that a node is started whose end the supervisor has not seen when it reads the command."""
+    file, supervisor = layout.node("node01.lab") / "pid", int(layout.supervisor_pid.read_text())
+    dead = int(file.read_text())
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(dead, signal.SIGKILL)
+    wait_until(lambda: not runs(dead), 30)
+    layout.control.write_text("start node01.lab\n")
+    os.kill(supervisor, signal.SIGCONT)
+    wait_until(lambda: layout.pid(file) not in (None, dead), 30)
+
+
 def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     """Nodes and server end with the supervisor, and the next start removes the remaining files."""
     crpc = crpc_in(tmp_path)
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     layout = Layout(tmp_path / ".local/state/collective/lab")
+    assert_a_dead_node_is_started(layout)
     os.kill(int(layout.supervisor_pid.read_text()), signal.SIGKILL)
-    wait_until(lambda: not processes_of(tmp_path), 10)
+    wait_until(lambda: not processes_of(tmp_path), 30)
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     assert crpc("lab", "stop").returncode == 0
     assert_nothing_left(tmp_path)

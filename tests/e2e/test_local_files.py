@@ -30,13 +30,13 @@ def test_a_daemon_keeps_its_local_files_current(tmp_path: Path, moto_server: str
     umask = os.umask(0o077)
     try:
         with daemon(tmp_path, moto_server) as node:
-            wait_until(lambda: prompt.exists() and prompt.read_text() == "__id_ acme\n", 20)
+            wait_until(lambda: prompt.exists() and prompt.read_text() == "__id_ acme\n", 30)
             assert stat.S_IMODE(prompt.stat().st_mode) == 0o644
             assert stat.S_IMODE(prompt.parent.stat().st_mode) == 0o755
             assert stat.S_IMODE((prompt.parent / "facts.json").stat().st_mode) == 0o600
             facts.write_text(json.dumps({"customer": "acme", "role": "db"}))
             node.process.send_signal(signal.SIGHUP)
-            wait_until(lambda: prompt.read_text() == "db acme\n", 20)
+            wait_until(lambda: prompt.read_text() == "db acme\n", 30)
             assert crpc("facts", "local", "role").stdout == "db\n"
             assert "  role         db\n" in crpc("motd").stdout
             assert crpc("prompt").stdout == "db acme\n"

@@ -42,7 +42,7 @@ def test_a_cut_of_half_a_minute(network: NamespaceNetwork, tmp_path: Path, measu
         with measure("the network cut for 30 s", node):
             reply = begin(crpc, "shell", "run", f"command=sleep 3; echo x >> {ran}", "-I", IDENTITY, "-t", "100")
             node.wait_for_decision(2)
-            wait_until(lambda: network.held() == 0, 20)  # the request is acknowledged
+            wait_until(lambda: network.held() == 0, 30)  # the request is acknowledged
             network.cut()
             time.sleep(CUT)
             network.heal()

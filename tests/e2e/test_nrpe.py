@@ -116,11 +116,11 @@ def real_nrpe(needs: Callable[[str, str], None]) -> Iterator[tuple[Path, Callabl
         return done.returncode, done.stdout.strip()
 
     try:
-        wait_until(lambda: ask("user")[0] == 0, 20)
+        wait_until(lambda: ask("user")[0] == 0, 30)
         yield config, ask
     finally:
         daemon.terminate()
-        daemon.wait(10)
+        daemon.wait(30)
         shutil.rmtree(folder)
 
 

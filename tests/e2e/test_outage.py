@@ -136,7 +136,7 @@ def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy,
     caller.start()
     node.wait_for_decision()
     proxy.turn("cut")
-    wait_until(ran.exists, 20)
+    wait_until(ran.exists, 30)
     node.wait_for("transport.failed")
     proxy.turn("pass")
     caller.join(100)
@@ -185,7 +185,7 @@ def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon,
         killed.kill()
         killed.wait()
         while_first_runs = crpc("shell", "run", "command=echo second", "-I", IDENTITY, "--json")
-        wait_until(ran.exists, 20)
+        wait_until(ran.exists, 30)
         after_first = crpc("shell", "run", "command=echo third", "-I", IDENTITY, "--json")
     for done, said in ((while_first_runs, "second\n"), (after_first, "third\n")):
         assert done.returncode == 0, done.stderr
@@ -204,8 +204,8 @@ def test_sigterm_waits_for_running_actions(crpc: Crpc, node: Daemon) -> None:
     caller.start()
     node.wait_for_decision()
     node.process.send_signal(signal.SIGTERM)
-    assert node.process.wait(20) == 0
-    caller.join(20)
+    assert node.process.wait(30) == 0
+    caller.join(30)
     assert result[0].returncode == 0
     assert "daemon.stopped" in node.log
 
@@ -220,7 +220,7 @@ def test_the_death_of_the_daemon_leaves_nothing_of_an_action(crpc: Crpc, node: D
         stdout=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: len(_processes(mark)) >= 2, 20)
+        wait_until(lambda: len(_processes(mark)) >= 2, 30)
         node.process.kill()
         wait_until(lambda: not _processes(mark), 10, lambda: f"still there: {_processes(mark)}")
     finally:

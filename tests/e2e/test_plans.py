@@ -54,7 +54,7 @@ def test_a_plan_shows_which_policies_would_refuse(crpc: Crpc, two_policies: tupl
     def denied() -> list[str]:
         return sorted(preview(crpc, *call)["policy"]["denied"])
 
-    wait_until(lambda: denied() == NODES[:2], 20)
+    wait_until(lambda: denied() == NODES[:2], 30)
     why = "rule 'files need two' requires 2 approvals by other callers, not 0"
     found = preview(crpc, *call)
     assert (found["exit"], found["dry_run"]) == (2, None)

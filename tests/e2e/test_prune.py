@@ -248,6 +248,6 @@ def test_a_pruned_node_registers_again(account: AccountUnderTest, moto_server: s
         node.wait_for("transport.failed")
         assert "SQS blocks the name" in node.events("transport.failed")[0]["error"]
         proxy.refused.clear()
-        wait_until(lambda: queue in account.queues() and IDENTITY in items(account), 20)
+        wait_until(lambda: queue in account.queues() and IDENTITY in items(account), 30)
         assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
         assert queue in account.subscribed()

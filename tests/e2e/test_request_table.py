@@ -58,6 +58,23 @@ def test_the_number_of_requests_that_are_listed_is_limited(
     assert list(make().all()) == [made[1]["run"], made[2]["run"]]
 
 
+def test_the_size_of_what_is_listed_is_limited(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small items that become large, valid or not, cannot exhaust a caller who lists requests."""
+    monkeypatch.setattr(request_table, "MOST_BYTES", 200_000)
+    made = [plan(tmp_path, time.time() - age) for age in (30, 20, 10)]
+    for one in made:
+        make().add(one)
+    store = make()
+    client, table = store._client, store._table  # noqa: SLF001
+    later, content = time.time() + 60, zlib.compress(b"x" * 150_000)
+    for number in range(2):
+        item = {"part": {"S": "requests"}, "entry": {"S": f"{later * 1000:013.0f}-{str(number) * 32}"}}
+        client.put_item(TableName=table, Item={**item, "expires": {"N": str(later)}, "plan": {"B": content}})
+    assert list(make().all()) == []
+    monkeypatch.setattr(request_table, "MOST_BYTES", 400_000)
+    assert list(make().all()) == [one["run"] for one in made]
+
+
 def test_a_request_that_is_too_large_is_refused(make: Make, tmp_path: Path) -> None:
     """The error has both sizes, and says where it can be saved."""
     with pytest.raises(UsageError, match=r"the request has \d+ bytes, more than the limit of 307200 bytes \(save it"):

@@ -197,7 +197,7 @@ def test_a_removal_deletes_everything_of_the_collective_only(account: AccountUnd
         )
         assert f"- topic {account.collective}_requests (2 queues subscribed)" in lines(planned)
         node.process.terminate()
-        node.process.wait(20)
+        node.process.wait(30)
     assert len(account.queues()) == len(alike) + 3
     removed = account.crpc("setup", "--remove", "--yes", "--json")
     document: dict[str, Any] = json.loads(removed.stdout)

@@ -52,13 +52,13 @@ class Shell:
         """Type a line and press Tab; when the line has `completed`, type `end`, and return its words after `crpc`."""
         self._recorded.unlink(missing_ok=True)
         self.terminal.type("clear")
-        wait_until(lambda: "loaded" not in self.terminal.screen() and "crpc" not in self.terminal.screen(), 20)
+        wait_until(lambda: "loaded" not in self.terminal.screen() and "crpc" not in self.terminal.screen(), 30)
         self.terminal.keys(typed, "Tab")
         wait_until(lambda: completed in self.terminal.screen(), 20, self.terminal.screen)
         self.terminal.keys(end, "C-a")
         self.terminal.type("record ")
         wait_until(self._recorded.exists, 20, self.terminal.screen)
-        wait_until(lambda: self._recorded.read_text() != "", 20)
+        wait_until(lambda: self._recorded.read_text() != "", 30)
         found: list[str] = json.loads(self._recorded.read_text())
         return found
 

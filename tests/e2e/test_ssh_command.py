@@ -56,7 +56,7 @@ def ssh_config(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str, s
     config = folder / "config"
     config.write_text(CLIENT.format(port=port, user=getpass.getuser(), key=key, known=folder / "known"))
     with subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", folder / "sshd_config"]) as server:
-        wait_until(lambda: reachable(port), 20)
+        wait_until(lambda: reachable(port), 30)
         yield config
         server.terminate()
 

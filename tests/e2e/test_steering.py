@@ -92,7 +92,8 @@ def test_another_caller_finishes_the_rest_and_only_the_rest(
 ) -> None:
     """Alice is killed in the middle of wave 2; Bob, with another home and key, takes the run: each action runs once.
 
-    A caller without a trusted key is refused, and of two callers that take it at once one wins.
+    A caller without a trusted key is refused, and one that does not confirm the call of another one. Of two callers
+    that take it at once one wins.
     """
     other, stranger = bob(trusted=True), bob("eve@other", trusted=False)
     shared = {**of_ten, "COLLECTIVE_CONFIG": str(shared_config(of_ten, tmp_path))}
@@ -108,12 +109,15 @@ def test_another_caller_finishes_the_rest_and_only_the_rest(
         77,
         True,
     )
-    early = other("run", "take", run)
+    early = other("run", "take", run, "--yes")
     assert (early.returncode, "goes on with run" in early.stderr) == (4, True), early.stderr
     wait_until(lambda: listed(other)[0]["state"] == "unfinished", 60)
+    for options in ([], ["--detach"]):  # no terminal to ask on
+        asked = other("run", "take", run, *options)
+        assert (asked.returncode, "'operator@lab' has planned it: not confirmed" in asked.stderr) == (4, True)
     takers = [
         subprocess.Popen(
-            [BIN / "crpc", "run", "take", run, "-o", "json"],
+            [BIN / "crpc", "run", "take", run, "--yes", "-o", "json"],
             env={**of_ten, "HOME": str(tmp_path / "bob@other"), "COLLECTIVE_CONFIG": str(tmp_path / "bob@other")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

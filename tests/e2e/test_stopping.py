@@ -35,7 +35,7 @@ def test_sigterm_amid_fifty_requests(tmp_path: Path, caller: LoadCaller, moto_se
     with daemon(tmp_path, moto_server) as first:
         requests = [caller.run(f"sleep 0.6; echo {number} >> {ran}") for number in range(REQUESTS)]
         caller.send(requests)
-        wait_until(ran.exists, 20)
+        wait_until(ran.exists, 30)
         first.process.send_signal(signal.SIGHUP)
         first.process.send_signal(signal.SIGTERM)
         began = time.monotonic()

@@ -104,7 +104,7 @@ def test_a_daemon_notifies_the_service_manager(
         assert [lines[0] for lines in messages if lines != ["WATCHDOG=1"]] == ["RELOADING=1", "READY=1"]
         os.kill(node.process.pid, signal.SIGTERM)
         received_until(manager, "STOPPING=1")
-        assert node.process.wait(20) == 0
+        assert node.process.wait(30) == 0
 
 
 def received_until(manager: Listener, word: str) -> list[list[str]]:
@@ -153,7 +153,7 @@ def test_processes_of_a_killed_monitor_are_killed_before_interrupted_is_sent(
     environment = {**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)}
     with within(own_group), daemon(tmp_path, moto_server) as node:
         caller = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
-        wait_until(lambda: len(processes(mark)) == 2, 20)
+        wait_until(lambda: len(processes(mark)) == 2, 30)
         (group,) = own_group.glob("action-*")
         members = set((group / "cgroup.procs").read_text().split())
         worker = next(pid for pid in members if parent(pid) not in members)

@@ -92,7 +92,7 @@ def test_systemd_is_process_1_and_the_node_is_ready_when_it_has_started(machine:
     assert machine.systemd.run("cat", "/proc/1/comm") == "systemd"
     shown = machine.systemd.shown(MAIN, "ActiveState", "SubState", "NRestarts", "Delegate")
     assert shown == {"ActiveState": "active", "SubState": "running", "NRestarts": "0", "Delegate": "yes"}
-    wait_until(lambda: "daemon.serving" in machine.log, 10)  # the log may come after the notification
+    wait_until(lambda: "daemon.serving" in machine.log, 30)  # the log may come after the notification
     assert machine.call("rpcutil", "ping")["statuscode"] == 0
 
 
@@ -142,7 +142,7 @@ def test_the_node_reloads_its_files(machine: SystemdMachine) -> None:
     """`systemctl reload` reloads the node, which keeps its process."""
     before = machine.systemd.shown(MAIN, "MainPID")
     machine.systemd.run("systemctl", "reload", MAIN)
-    wait_until(lambda: "daemon.reloaded" in machine.log, 20)
+    wait_until(lambda: "daemon.reloaded" in machine.log, 30)
     assert machine.systemd.shown(MAIN, "MainPID", "ActiveState") == {**before, "ActiveState": "active"}
 
 

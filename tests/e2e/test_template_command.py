@@ -74,7 +74,7 @@ def test_a_file_is_kept_current(environment: dict[str, str], file: Path) -> None
             (file.parent / "t.j2").write_text("{{ members | length }}")
             assert json.loads(process.stdout.readline())["changed"]
             (file.parent / "out").write_text("by hand")
-            wait_until(lambda: (file.parent / "out").read_text() == "2", 20)
+            wait_until(lambda: (file.parent / "out").read_text() == "2", 30)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

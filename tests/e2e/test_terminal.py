@@ -58,6 +58,13 @@ def test_no_color_is_honoured(terminal: TmuxTerminal) -> None:
     assert "\x1b[31m" not in terminal.screen(colors=True)
 
 
+def test_the_list_of_runs_fits_the_terminal(terminal: TmuxTerminal) -> None:
+    """The call is cut, so that each run has one line and its result is at the end."""
+    call = f"crpc rpcutil get_fact fact={'x' * 90} -q"
+    screen = terminal.run(f"{call}; clear; crpc runs rpcutil get_fact")
+    assert re.search(r"^[0-9a-f]{8}  \d+ seconds? ago +rpcutil get_fact fact=x+…  5 ok$", screen, re.MULTILINE), screen
+
+
 def test_a_pipe_gets_neither_bar_nor_color(crpc: Crpc) -> None:
     """Output that does not go to a terminal is plain, unless `--color always` or FORCE_COLOR is set."""
     plain = crpc("nrpe", "runcommand", "command=check_disk")
@@ -114,6 +121,6 @@ def test_a_loop_with_a_filter_reaches_every_line(terminal: TmuxTerminal, tmp_pat
 def test_the_question_names_what_will_happen(terminal: TmuxTerminal) -> None:
     """The question is on the terminal, also when both outputs go elsewhere; a no sends nothing."""
     terminal.type("crpc shell run true > /dev/null 2>&1; echo ended with $?")
-    wait_until(lambda: "shell run true on 5 nodes (node[01-05].lab)? [y/N]" in terminal.screen(), 20)
+    wait_until(lambda: "shell run true on 5 nodes (node[01-05].lab)? [y/N]" in terminal.screen(), 30)
     terminal.type("n")
     wait_until(lambda: "ended with 4" in terminal.screen(), 20, terminal.screen)

@@ -21,11 +21,11 @@ def test_a_daemon_writes_its_metrics_at_start_and_at_stop(tmp_path: Path, moto_s
     path = tmp_path / "node.prom"
     crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)})
     with daemon(tmp_path, moto_server) as node:
-        wait_until(path.exists, 10)
+        wait_until(path.exists, 30)
         assert samples(path)["collective_requests_total", "received"] == 0
         assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
         node.process.send_signal(signal.SIGTERM)
-        assert node.process.wait(20) == 0
+        assert node.process.wait(30) == 0
     found = samples(path)
     assert found["collective_info", IDENTITY, collective.__version__] == 1
     assert found["collective_requests_total", "received"] == found["collective_request_results_total", "passed"] == 1

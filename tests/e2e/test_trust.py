@@ -194,7 +194,7 @@ def test_an_attack_runs_nothing_and_is_counted(scene: Scene, tmp_path: Path, nam
     mark = tmp_path / "mark"
     before = scene.counts()
     scene.send(attack(scene, scene.request(mark)))
-    wait_until(lambda: scene.counts()[counter] > before[counter], 20)
+    wait_until(lambda: scene.counts()[counter] > before[counter], 30)
     done = scene.crpc("shell", "run", "command=echo fine", "-I", IDENTITY, "--json")
     document = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
@@ -207,7 +207,7 @@ def test_the_unchanged_request_runs(scene: Scene, tmp_path: Path) -> None:
     """The request of the attacks creates its file when it arrives as alice signed it."""
     mark = tmp_path / "mark"
     scene.send(scene.signed(scene.request(mark)))
-    wait_until(mark.exists, 20)
+    wait_until(mark.exists, 30)
 
 
 def test_a_second_delivery_does_not_run_again(scene: Scene, tmp_path: Path) -> None:
@@ -216,9 +216,9 @@ def test_a_second_delivery_does_not_run_again(scene: Scene, tmp_path: Path) -> N
     body = scene.signed(scene.request(mark))
     before = scene.counts()
     scene.send(body)
-    wait_until(mark.exists, 20)
+    wait_until(mark.exists, 30)
     scene.send(body)
-    wait_until(lambda: scene.counts()["duplicates"] > before["duplicates"], 20)
+    wait_until(lambda: scene.counts()["duplicates"] > before["duplicates"], 30)
     assert mark.read_text() == "x\n"
 
 
@@ -228,11 +228,11 @@ def test_a_revoked_key_is_rejected(scene: Scene, tmp_path: Path) -> None:
     before = scene.counts()
     (scene.folder / "revoked_keys").write_text(f"{scene.bob.public.fingerprint} lost phone\n")
     scene.send(scene.signed(scene.request(mark, caller="bob"), scene.bob))
-    wait_until(lambda: scene.counts()["unvalidated"] > before["unvalidated"], 20)
+    wait_until(lambda: scene.counts()["unvalidated"] > before["unvalidated"], 30)
     assert not mark.exists()
     (scene.folder / "revoked_keys").write_text("")
     scene.send(scene.signed(scene.request(mark, caller="bob"), scene.bob))
-    wait_until(mark.exists, 20)
+    wait_until(mark.exists, 30)
 
 
 # -- replies

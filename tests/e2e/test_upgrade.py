@@ -169,7 +169,7 @@ def test_restarts_under_load(folder: Path, stream: Stream, moto_server: str) -> 
                 stream.start()
             stream.wait_for_more()
             node.process.send_signal(signal.SIGTERM)
-            assert node.process.wait(20) == 0
+            assert node.process.wait(30) == 0
     with daemon(folder, moto_server):
         stream.wait_for_more()
         stream.stop()

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,27 @@ from support.warm_process import Warm
 MODES = ("cold", "warm")
 
 
-@pytest.fixture(params=MODES)
-def terminal(warm: Warm, needs: Callable[[str, str], None], request: pytest.FixtureRequest) -> Iterator[TmuxTerminal]:
-    """A terminal in which crpc uses the lab, and the warm process or not."""
+Opens = Callable[[str], AbstractContextManager[TmuxTerminal]]
+
+
+@pytest.fixture
+def opened(warm: Warm, needs: Callable[[str, str], None]) -> Opens:
+    """Return what opens a terminal in which crpc uses the lab, in a mode of MODES, and closes it after the block."""
     needs("tmux", "tmux")
-    more = {"PATH": f"{BIN}:{os.environ['PATH']}", **({"COLLECTIVE_WARM": "no"} if request.param == "cold" else {})}
+
+    def terminal(mode: str) -> AbstractContextManager[TmuxTerminal]:
+        more = {"COLLECTIVE_WARM": "no"} if mode == "cold" else {}
+        return closing(TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more}))
+
+    return terminal
+
+
+@pytest.fixture(params=MODES)
+def terminal(warm: Warm, opened: Opens, request: pytest.FixtureRequest) -> Iterator[TmuxTerminal]:
+    """A terminal in which crpc uses the lab, and the warm process or not."""
     before = warm.served()
-    terminal = TmuxTerminal({**warm.environment, **more})
-    yield terminal
-    terminal.close()
+    with opened(request.param) as terminal:
+        yield terminal
     wait_until(lambda: warm.state()["active"] == 0, 30)
     assert (warm.served() > before) == (request.param == "warm")
 
@@ -66,12 +79,12 @@ def test_the_live_view_has_its_own_screen_and_follows_the_size(terminal: TmuxTer
     terminal.type("crpc shell run 'sleep 4' --yes --live")
     wait_until(lambda: terminal.format("#{alternate_on}") == "1" and "shell run" in terminal.screen(), 40)
     terminal.resize(60, 20)
-    wait_until(lambda: max(map(len, terminal.screen().splitlines())) <= 60 and "shell run" in terminal.screen(), 20)
+    wait_until(lambda: max(map(len, terminal.screen().splitlines())) <= 60 and "shell run" in terminal.screen(), 30)
     terminal.keys("", "C-z")
-    wait_until(lambda: terminal.format("#{alternate_on}") == "0", 20)
+    wait_until(lambda: terminal.format("#{alternate_on}") == "0", 30)
     shows(terminal, "Stopped")
     terminal.type("fg")
-    wait_until(lambda: terminal.format("#{alternate_on}") == "1", 20)
+    wait_until(lambda: terminal.format("#{alternate_on}") == "1", 30)
     wait_until(lambda: terminal.format("#{alternate_on}") == "0", 40)
     shows(terminal, "Finished processing 5 / 5 hosts")
 
@@ -88,8 +101,8 @@ def test_a_passphrase_is_asked_without_echo(terminal: TmuxTerminal, tmp_path: Pa
     """The passphrase of a key is read from the terminal and not shown."""
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret words", "-f", key], check=True)
-    folder = os.environ.get("PYTEST_CURRENT_TEST", "") and tmp_path / "config"
-    Path(folder).mkdir()
+    folder = tmp_path / "config"
+    folder.mkdir()
     terminal.type(
         f"cp $COLLECTIVE_CONFIG/client.yaml {folder}; sed -i 's,^key:.*,key: {key},' {folder}/client.yaml; clear"
     )
@@ -101,57 +114,38 @@ def test_a_passphrase_is_asked_without_echo(terminal: TmuxTerminal, tmp_path: Pa
     assert "no response" in " ".join(terminal.screen().split()).lower() or "denied" in terminal.screen().lower()
 
 
-def test_a_job_in_the_background_runs_in_the_usual_way(warm: Warm, needs: Callable[[str, str], None]) -> None:
+def test_a_job_in_the_background_runs_in_the_usual_way(warm: Warm, opened: Opens) -> None:
     """`crpc … &` could read the shell's terminal from the warm process, so it does not run there."""
-    needs("tmux", "tmux")
-    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}"})
-    try:
+    with opened("warm") as terminal:
         before = warm.served()
         terminal.type("crpc rpcutil ping & wait; echo ended with $?")
         shows(terminal, "ended with 0")
         assert warm.served() == before
         assert "ended with 0" in terminal.run("crpc rpcutil ping")
         assert warm.served() == before + 1
-    finally:
-        terminal.close()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_closed_terminal_ends_a_call_with_its_results(
-    warm: Warm, needs: Callable[[str, str], None], tmp_path: Path, mode: str
-) -> None:
+def test_a_closed_terminal_ends_a_call_with_its_results(warm: Warm, opened: Opens, tmp_path: Path, mode: str) -> None:
     """When the terminal is closed, the call ends as after Ctrl-C, and writes the results that it has."""
-    needs("tmux", "tmux")
-    more = {"COLLECTIVE_WARM": "no"} if mode == "cold" else {}
     before = warm.served()
-    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more})
-    try:
+    with opened(mode) as terminal:
         terminal.type(f"crpc shell run 'sleep 20' --yes --json >{tmp_path / 'results'}")
         shows(terminal, "0 / 5")
         assert warm.served() == before + (mode == "warm")
-    finally:
-        terminal.close()
-    wait_until(lambda: (tmp_path / "results").stat().st_size > 0, 15)
-    wait_until(lambda: warm.state()["active"] == 0, 15)
+    wait_until(lambda: (tmp_path / "results").stat().st_size > 0, 30)
+    wait_until(lambda: warm.state()["active"] == 0, 30)
     assert len(json.loads((tmp_path / "results").read_text())["silent"]) == 5
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nohup_keeps_a_call_when_its_terminal_is_closed(
-    warm: Warm, needs: Callable[[str, str], None], tmp_path: Path, mode: str
-) -> None:
+def test_nohup_keeps_a_call_when_its_terminal_is_closed(opened: Opens, tmp_path: Path, mode: str) -> None:
     """`nohup crpc …` goes on without a terminal, and gets all replies."""
-    needs("tmux", "tmux")
-    more = {"COLLECTIVE_WARM": "no"} if mode == "cold" else {}
-    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more})
-    try:
-        line = (
+    with opened(mode) as terminal:
+        terminal.type(
             f"nohup crpc shell run 'touch {tmp_path}/begun; sleep 4' --yes --json --output-file={tmp_path / 'results'}"
         )
-        terminal.type(line)
         wait_until((tmp_path / "begun").exists, 30, terminal.screen)
-    finally:
-        terminal.close()
     wait_until((tmp_path / "results").exists, 30)
     document = json.loads((tmp_path / "results").read_text())
     assert (len(document["replies"]), document["silent"]) == (5, [])

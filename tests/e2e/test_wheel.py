@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
-from support.crpc_process import Completed, clean_environment
+from support.crpc_process import Completed, clean_environment, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVELOPERS_ONLY = {"hypothesis", "mypy", "ruff", "pytest-xdist"}  # a lab has pytest, for the tests of agents
+DEVELOPERS_ONLY = {"hypothesis", "mypy", "ruff", "pytest-xdist"}
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment into which the wheel has been installed, with the extra `lab`; returns its bin folder."""
+    """An environment with the wheel and its extras `lab` and `testing`; returns its bin folder."""
     folder = tmp_path_factory.mktemp("wheel")
     python = folder / "venv" / "bin" / "python"
     # By way of an sdist: nothing stale of the checkout gets in.
@@ -25,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Locked versions, so that the result does not depend on the day; pip refuses them if the wheel's ranges do.
     pip = (python, "-m", "pip", "install", "--quiet")
     run_once(*pip, "--require-hashes", "--requirement", ROOT / "requirements" / "demo.txt")
-    run_once(*pip, "--no-index", f"{wheel}[lab]")
+    run_once(*pip, "--no-index", f"{wheel}[lab,testing]")
     return python.parent
 
 
@@ -67,3 +71,37 @@ def test_nothing_generic_lands_in_site_packages(installed: Path) -> None:
     script = run(installed, "crpc", "completion", "zsh").stdout
     assert script.startswith("#compdef crpc\n")
     assert not {"agents", "clients", "ddl", "ddls", "conf", "tests"} & {path.name for path in packages.iterdir()}
+
+
+def other_build(wheel: Path, folder: Path) -> Path:
+    """Make a wheel of the same version whose processes for actions take orders that are not those of the first."""
+    run_once(sys.executable, "-m", "wheel", "unpack", "--dest", folder, wheel)
+    (unpacked,) = folder.iterdir()
+    main = unpacked / "collective" / "node" / "actions" / "fork_server_main.py"
+    before = main.read_text()
+    main.write_text(before.replace("def main(control: int, idle_limit: float)", "def main(control: int)"))
+    assert main.read_text() != before
+    run_once(sys.executable, "-m", "wheel", "pack", "--dest-dir", folder, unpacked)
+    return next(folder.glob("*.whl"))
+
+
+def test_a_wheel_that_is_replaced_under_a_daemon_is_named(installed: Path, tmp_path: Path, moto_server: str) -> None:
+    """The daemon runs no code of two versions: its refusals, its log and its problems name the restart."""
+    replace = (installed / "python", "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--force-reinstall")
+    wheel = next(installed.parents[1].glob("collective_rpc-*.whl"))
+    configure(tmp_path, collective=f"wheel-{uuid.uuid4().hex[:8]}")
+    crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path / "client.yaml")})
+    call = ("shell", "run", "command=echo hello", "--yes", "-I", IDENTITY, "--json", "-t", "60")
+    try:
+        with daemon(tmp_path, moto_server, by=[str(installed / "python")]) as node:
+            assert "hello" in crpc(*call).stdout
+            run_once(*replace, other_build(wheel, tmp_path / "other"))
+            [refused] = json.loads(crpc(*call).stdout)["replies"]
+            assert "restart collectived" in refused["statusmsg"]
+            node.process.send_signal(signal.SIGHUP)
+            node.wait_for("reload.refused")
+            [logged] = node.events("package.replaced")
+            assert refused["statusmsg"] == f"the action was not started: {logged['error']}"
+            assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
+    finally:
+        run_once(*replace, wheel)

@@ -26,7 +26,7 @@ def invalid(): raise InvalidInput("no such user")
 def exits(): sys.exit(3)
 def exits_hard(): os._exit(3)
 def dies(): os.kill(os.getpid(), signal.SIGKILL)
-def dies_of_a_nameless_signal(): os.kill(os.getpid(), 40)
+def dies_of_a_real_time_signal(): os.kill(os.getpid(), 40)
 def prints(): print("debugging"); return {"done": True}
 def prints_much():
     for _ in range(1000): print("x" * 99_999)

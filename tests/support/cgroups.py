@@ -20,7 +20,7 @@ def emptied(name: str) -> Iterator[Path]:
         yield folder
     finally:
         (folder / "cgroup.kill").write_text("1")
-        wait_until(lambda: _removed(folder), 10)
+        wait_until(lambda: _removed(folder), 30)
 
 
 def _removed(folder: Path) -> bool:

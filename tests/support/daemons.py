@@ -49,7 +49,7 @@ class Daemon:
 
     def wait_for_decision(self, count: int = 1) -> None:
         """Wait until the audit log has `count` decisions."""
-        wait_until(lambda: sum(line["event"] == "decision" for line in self.audit) >= count, 20)
+        wait_until(lambda: sum(line["event"] == "decision" for line in self.audit) >= count, 30)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log entries of one event."""

@@ -136,7 +136,7 @@ class HAProxy:
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
             pid = int((self.folder / "pid").read_text())
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not runs(pid), 20)
+            wait_until(lambda: not runs(pid), 30)
 
 
 class WebServer:

@@ -41,7 +41,7 @@ def result(network: Network, job_id: str) -> dict[str, Any]:
         found.update(control(network, "result", id=job_id, all=True).data)
         return found["state"] not in (SCHEDULED, RUNNING)
 
-    wait_until(ended, 20)
+    wait_until(ended, 30)
     return found
 
 

@@ -23,7 +23,7 @@ DOCUMENT = {
 
 
 class Service(ThreadingHTTPServer):
-    """Has `pages` by path below /latest/. While `hangs` is set, answers are delayed by 2 s."""
+    """Has `pages` by path below /latest/. While `hangs` is set, answers are delayed by 60 s."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
     def _reply(self, status: int, text: str) -> None:
         self.server.asked.append(self.path)
         if self.server.hangs.is_set():
-            self.server.stopping.wait(2)
+            self.server.stopping.wait(60)
         self.send_response(status)
         self.end_headers()
         self.wfile.write(text.encode())

@@ -77,7 +77,7 @@ def described(inputs: dict[str, Any], outputs: dict[str, Any], **more: Any) -> d
 DDL = {
     "metadata": {"name": "odd", "description": "Odd things", "version": "1", "timeout": 10},
     "actions": {
-        "sleep": described({"seconds": NUMBER}, {"slept": NUMBER}, timeout=1.0),
+        "sleep": described({"seconds": NUMBER}, {"slept": NUMBER}, timeout=20.0),
         "lie": described({}, {"number": NUMBER}),
         "extra": described({}, {"number": NUMBER}),
         "deep": described({}, {"text": {}}),
@@ -124,7 +124,7 @@ def send(network: Network, *sent: Request | str) -> None:
         network.transport.send(names.node_queue(COLLECTIVE, "web1"), one if isinstance(one, str) else body(one))
 
 
-def replies(network: Network, count: int = 1, wait: float = 10.0) -> list[Reply]:
+def replies(network: Network, count: int = 1, wait: float = 40.0) -> list[Reply]:
     """Receive `count` replies, or fewer if no more arrive within `wait` seconds."""
     found: list[Reply] = []
     until = time.monotonic() + wait

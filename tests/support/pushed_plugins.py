@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from collective import bundles, catalog
+from collective import bundles
+from collective.bundled import DDLS
 from collective.bundles import pack
 from collective.node.plugins import agents, plugin_set, store
 from collective.node.plugins.plugin_set import Plugins
@@ -38,7 +39,7 @@ class StoringNode:
     def load(self) -> Plugins:
         """Load what the folders hold now."""
         code = [agents.bundled(), *store.code_folders(self.state)]
-        ddls = [catalog.bundled(), *store.ddl_folders(self.state)]
+        ddls = [DDLS, *store.ddl_folders(self.state)]
         return plugin_set.load(code, ddls, self.state / "settings")
 
     def reload(self) -> None:

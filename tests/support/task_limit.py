@@ -70,4 +70,4 @@ def _remove(folder: Path, parent: Path) -> None:
             folder.rmdir()
         return not folder.exists()
 
-    wait_until(removed, 20)
+    wait_until(removed, 30)

@@ -59,8 +59,8 @@ def key(found: NodeRecord | None, known: KnownNodes, node: str) -> Check[None]:
     yield Finding("node's key", f"{node}: {'known' if node in known.keys else 'not known yet'}, not revoked")
 
 
-def queue(transport: Transport, collective: str, node: str) -> Check[bool]:
-    """Report how many messages the node has not read; return whether it has a queue."""
+def queue(transport: Transport, collective: str, node: str) -> Check[None]:
+    """Report how many messages the node has not read; raise Unreachable if it has no queue."""
     name = names.node_queue(collective, node)
     try:
         unread = transport.unread(name)
@@ -68,7 +68,6 @@ def queue(transport: Transport, collective: str, node: str) -> Check[bool]:
         raise Unreachable(f"{name}: does not exist: no node '{node}' has ever started, or it was removed") from None
     text = silence.unread_queue(unread) if unread else "no unread messages"
     yield Finding("node's queue", f"{name}: {text}", warning=unread > 0)
-    return True
 
 
 def reply(fleet: Fleet, transport: Transport, collective: str, node: str, absent: str | None = None) -> Check[None]:

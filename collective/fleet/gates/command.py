@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
 
 from collective.errors import UsageError
 from collective.fleet.gates import GateView
+from collective.processes import end_command
 
 TIMEOUT = 60.0  # seconds for the command of a gate
 _LONGEST = 200  # characters of its output in a message
@@ -41,7 +39,7 @@ class CommandGate:
     def check(self, view: GateView) -> str:
         """Run the command; return its exit code and the last line of its output unless it exits with 0."""
         try:
-            process = subprocess.Popen(  # not `run`: after a timeout it would wait for whatever holds the pipe
+            process = subprocess.Popen(
                 self._arguments,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -57,14 +55,7 @@ class CommandGate:
         except subprocess.TimeoutExpired:
             return f"did not end within {self._timeout:.0f} s"
         finally:
-            if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream:
-                    with suppress(OSError):  # the command did not read its input
-                        stream.close()
+            end_command(process)
         lines = output.strip().splitlines()
         detail = f": {lines[-1][:_LONGEST]}" if lines else ""
         return f"exit code {process.returncode}{detail}" if process.returncode else ""

@@ -65,12 +65,8 @@ class ReplyGate:
     def _holds(self, reply: Reply) -> bool:
         budget = Budget()
         node = KnownNode(_members(reply), frozenset(), reply.sender)
-        return filters.matches(self._condition, node, _no_data, budget) and not budget.spent
+        return filters.matches(self._condition, node, filters.no_data, budget) and not budget.spent
 
 
 def _members(reply: Reply) -> Mapping[str, Any]:
     return {name: getattr(reply, name) for name in _MEMBERS}
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Stand in for data functions, which an expression on replies cannot have."""

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,14 @@ class RunFile:
         return str(self.path)
 
     def summary(self) -> RunSummary:
-        """Return the first and the last line. Raises OSError."""
+        """Return the first and the last line, and whether it is running. Raises OSError."""
+        begin, end = self._ends()
+        running = not end and self.is_running()
+        if begin and not end and not running:
+            begin, end = self._ends()  # it may have ended after it was read
+        return RunSummary(self, begin, end, running)
+
+    def _ends(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         with self.path.open("rb") as file:
             head = file.read(_HEAD)
             size = os.fstat(file.fileno()).st_size
@@ -52,7 +59,7 @@ class RunFile:
             tail = file.read(_TAIL)
         begin = _parsed(head.partition(b"\n")[0], "begin")
         complete = tail.removesuffix(b"\n") if tail.endswith(b"\n") else b""
-        return RunSummary(self, begin, _parsed(complete.rpartition(b"\n")[2], "end"))
+        return begin, _parsed(complete.rpartition(b"\n")[2], "end")
 
     def count_replies(self) -> int:
         """Return the number of replies that have arrived. Raises OSError."""
@@ -60,9 +67,15 @@ class RunFile:
             return sum(line.startswith(_REPLY) and line.endswith(b"\n") for line in file)
 
     def is_running(self) -> bool:
-        """Return whether a process still writes the file."""
+        """Return whether a process still writes the file.
+
+        This locks the file for a moment, in which no other process must try to take the run.
+        """
         try:
-            with self.path.open("rb") as file:
+            with ExitStack() as stack:
+                with suppress(FileNotFoundError):  # nothing in this folder can be taken
+                    stack.enter_context(locked(self.path.parent, create=False))
+                file = stack.enter_context(self.path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -73,11 +86,15 @@ class RunFile:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The first and last line of a run; empty for a line that is missing or broken."""
+    """The first and last line of a run; empty for a line that is missing or broken.
+
+    `running` says whether a process was still writing the file before the last line was read.
+    """
 
     file: RunFile
     begin: Mapping[str, Any]
     end: Mapping[str, Any]
+    running: bool
 
     @property
     def state(self) -> str:
@@ -86,7 +103,7 @@ class RunSummary:
             return "broken"
         if self.end:
             return "complete"
-        return "running" if self.file.is_running() else "unfinished"
+        return "running" if self.running else "unfinished"
 
 
 @dataclass(frozen=True)
@@ -111,7 +128,7 @@ class RunFolder:
         path = self.path / f"{int(clock() * 1000):013d}-{run}.jsonl"
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o600)
         with suppress(OSError):  # not every network file system has locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others that the run is not over
+            fcntl.flock(file, fcntl.LOCK_EX)  # tells others that the run is not over; they hold it only for a look
         return path, file
 
     def newest(self) -> list[RunFile]:
@@ -167,6 +184,21 @@ class RunFolder:
                 yield run, run.path.stat().st_size
             except OSError:  # another process has deleted it
                 continue
+
+
+@contextmanager
+def locked(folder: Path, *, create: bool = True) -> Iterator[None]:
+    """Let no other process change, take or look at a run in a folder that can be taken.
+
+    Raises OSError; FileNotFoundError, unless `create`, if no process has done that yet.
+    """
+    flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
+    file = os.open(folder / "lock", flags | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def _parsed(line: bytes, event: str) -> Mapping[str, Any]:

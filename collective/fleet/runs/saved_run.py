@@ -98,12 +98,6 @@ class SavedRun:
         return sorted(failed | set(self.request.get("not_evaluated", ())))
 
     @property
-    def same_call(self) -> tuple[Any, ...]:
-        """What is equal for two runs of the same call: collective, agent, action, inputs, and `dry_run`."""
-        names = ("collective", "agent", "action", "inputs")
-        return (*(self.begin.get(name) for name in names), self.dry_run)
-
-    @property
     def dry_run(self) -> bool:
         """Whether the nodes only reported what they would change."""
         return self.begin.get("dry_run") is True

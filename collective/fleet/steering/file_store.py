@@ -1,7 +1,7 @@
 """The record of runs in the folder of saved runs, for the callers of one user on one machine.
 
 A record is the file of a saved run. Its lease is a lock on this file, which ends with the process that has it; a lock
-on the file `lock` of the folder makes reading and appending one step.
+on the file `lock` of the folder makes reading and appending one step, and so does it with looking at leases and taking.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from collective.errors import UsageError
 from collective.fleet.runs import saved_run
-from collective.fleet.runs.folder import RunFile, RunFolder
+from collective.fleet.runs.folder import RunFolder, RunSummary, locked
 from collective.fleet.runs.saved_run import SavedRun
 from collective.fleet.steering.run_log import Event, Holder, RunEntry, RunLog, RunProgress
 from collective.fleet.steering.statements import PAUSE, RESUME
@@ -44,7 +44,7 @@ class FileLog:
 
     def append(self, events: Sequence[Event]) -> list[Event]:
         """Append lines, unless there are new ones."""
-        with _locked(self._path.parent):
+        with locked(self._path.parent):
             if found := self.news():
                 return found
             lines = b"".join(json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events)
@@ -83,7 +83,7 @@ class FileRunStore:
             with suppress(OSError, UsageError):
                 summary = file.summary()
                 if summary.begin.get("steered"):
-                    found.append(_entry(file, summary.begin, summary.end))
+                    found.append(_entry(summary))
         return found
 
     def log(self, run: RunEntry) -> RunLog:
@@ -92,9 +92,11 @@ class FileRunStore:
 
     def take(self, run: RunEntry, holder: Holder) -> bool:  # noqa: ARG002 - the lock has no name
         """Lock the file."""
-        file = os.open(self._path(run.run), os.O_RDONLY | os.O_CLOEXEC)
+        path = self._path(run.run)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with locked(path.parent):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
             return False
@@ -114,10 +116,11 @@ class FileRunStore:
         return self._folder.find(run).path
 
 
-def _entry(file: RunFile, begin: Event, end: Event) -> RunEntry:
+def _entry(summary: RunSummary) -> RunEntry:
+    file, begin, end = summary.file, summary.begin, summary.end
     if end:
         return RunEntry(file.run, file.time, begin, end, progress=RunProgress(counts=end["outcomes"]))
-    seconds = _ENDLESS if file.is_running() else 0.0
+    seconds = _ENDLESS if summary.running else 0.0
     run = saved_run.read(file)
     return RunEntry(file.run, file.time, begin, {}, _holder(run), seconds, progress_of(run))
 
@@ -137,13 +140,3 @@ def progress_of(run: SavedRun) -> RunProgress:
     failed = sum(reply["statuscode"] != 0 for reply in run.replies.values())
     counts = {"ok": len(run.replies) - failed, "failed": failed, "skipped": len(run.skipped)}
     return RunProgress(last == PAUSE, counts=counts)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collective.signing.allowed_signers import AllowedSigners
 
 PAUSE, RESUME, STOP = "pause", "resume", "stop"
-ORDERS = (PAUSE, RESUME, STOP)
 
 
 def signed(statement: Mapping[str, Any], sign: SignPayload) -> dict[str, Any]:

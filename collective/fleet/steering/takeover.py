@@ -152,6 +152,15 @@ def read(store: RunStore, entry: RunEntry, steerer: Steerer) -> ReadRun:
     return ReadRun(entry, log, found, state)
 
 
+def readable_by(store: RunStore, entry: RunEntry, steerer: Steerer) -> ReadRun:
+    """Return a run that a caller may take, before it decides to. Raises RunRefused and UntrustedKey as `take` does."""
+    read_run = read(store, entry, steerer)
+    _check_key(_taken(steerer, entry.run, steerer.holder()), read_run.state)
+    if entry.is_running():
+        raise RunRefused(_held(store, entry))
+    return read_run
+
+
 def take(store: RunStore, entry: RunEntry, steerer: Steerer) -> tuple[ReadRun, RunLease]:
     """Take a run whose caller has ended: return its events with the takeover, and the lease.
 

@@ -15,10 +15,13 @@ LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worke
 
 # Why an action ended without its own result: the `reason` of its reply.
 CRASHED = "crashed"
+INVALID_OUTPUT = "invalid_output"
 INTERRUPTED = "interrupted"
 TIMEOUT = "timeout"
 CANCELLED = "cancelled"
 
+
+IMPORT_ONLY = ""  # in place of the name of an action: the file is imported, and nothing is called
 
 FileState = tuple[int, int, int, int]  # device, inode, size in bytes, time of the last change in nanoseconds
 

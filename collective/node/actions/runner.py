@@ -35,11 +35,13 @@ from collective.node.actions.job import (
     TimeLimit,
     failed_result,
 )
+from collective.node.installed_version import InstalledVersion
 
 log = logging.getLogger(__name__)
 
 _GRACE = 10.0  # seconds after the deadline that a monitor has to kill an action's processes
 _REAP = 1.0  # seconds to wait for the end of a monitor that has sent its result, or was killed
+_HINT = "see the node's log; if the package was replaced, restart collectived"
 _STEP = 5.0  # seconds that a monitor has for each step of receiving its job and sending its result
 
 
@@ -55,12 +57,19 @@ class _Run:
 class Runner:
     """Runs jobs, in control groups if `groups` has any; safe for any number of threads.
 
-    Runners of one process can share a fork server.
+    Runners of one process can share a fork server. When another version is `installed` by now, nothing is run: the
+    processes would have its code.
     """
 
-    def __init__(self, groups: Groups | None = None, fork_server: ForkServer | None = None) -> None:
+    def __init__(
+        self,
+        groups: Groups | None = None,
+        fork_server: ForkServer | None = None,
+        installed: InstalledVersion | None = None,
+    ) -> None:
         self._groups = groups or Groups(None)
         self._fork_server = fork_server or ForkServer()
+        self._installed = installed
         self._lock = threading.Lock()
         self._running: list[_Run] = []
         self._expected: dict[str, str] = {}  # why a job that does not run yet is cancelled, by its token
@@ -80,10 +89,13 @@ class Runner:
                 self._running.remove(run)
 
     def _run(self, run: _Run, job: ActionJob, timeout: float, deadline: float) -> ActionResult:
+        if self._installed and (problems := self._installed.problems):
+            return failed_result(f"the action was not started: {problems[0]}", reason=CRASHED)
         try:
             monitor = self._fork_server.start(job.modules)
         except (OSError, EOFError, RuntimeError) as error:
-            return failed_result(f"the action's monitor process cannot be started: {error!r}", reason=CRASHED)
+            message = f"the action's monitor process cannot be started: {error!r} ({_HINT})"
+            return failed_result(message, reason=CRASHED)
         try:
             left = deadline - time.monotonic()
             if left <= 0:

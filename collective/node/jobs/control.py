@@ -16,7 +16,7 @@ from collective.node.actions.runner import Runner
 from collective.node.jobs.orders import Freeze, Frozen, Revocations
 from collective.node.jobs.running_requests import RunningRequest, RunningRequests
 from collective.node.jobs.store import CANCELLED, RUNNING, SCHEDULED, JobStore, StoredJob
-from collective.node.storage.journal import STARTED, TAKEN, Journal
+from collective.node.storage.journal import STARTED, TAKEN, Journal, JournalEntry
 
 _BECAME = ("stopped", "cancelled", "revoked", "ended")
 _RUNS = "runs"
@@ -83,6 +83,7 @@ class WorkControl:
         became = [self._cancel_one(one, caller, running=running, dry_run=dry_run) for one in work]
         if _RUNS in became:
             raise Aborted("the action has begun (cancel it to stop its processes: crpc jobs cancel)")
+        entry = self._entry(request_id, caller, everyone)  # again: it may have begun and ended before it was revoked
         waits = not work if entry is None else not named and entry.state in (TAKEN, STARTED)
         return min([*became, *(["revoked"] if waits else [])], key=_BECAME.index, default="ended")
 
@@ -92,13 +93,12 @@ class WorkControl:
         `ended` comes with the reply, which is None when it is not kept; `running` may be asked again, and `revoked` has
         never begun here, or so long ago that the journal has forgotten it.
         """
-        entry = self._journal.find(request_id)
-        if entry is not None:
-            self._check(entry.caller, caller, everyone)
-            if entry.state not in (TAKEN, STARTED):
-                return {"id": request_id, "became": "ended", "reply": _result(entry.reply)}
+        entry = self._entry(request_id, caller, everyone)
         if not dry_run and (entry is None or entry.state == TAKEN):
             self._revocations.add(request_id, caller, everyone=everyone)
+            entry = self._entry(request_id, caller, everyone)  # it may have begun and ended before it was revoked
+        if entry is not None and entry.state not in (TAKEN, STARTED):
+            return {"id": request_id, "became": "ended", "reply": _result(entry.reply)}
         begun = entry is not None or self._running.find(request_id, caller) is not None
         return {"id": request_id, "became": "running" if begun else "revoked", "reply": None}
 
@@ -142,6 +142,13 @@ class WorkControl:
         if dry_run:
             return "stopped"
         return "stopped" if self._runner.cancel(work.digest, f"cancelled by '{caller}'") else "ended"
+
+    def _entry(self, request_id: str, caller: str, everyone: bool) -> JournalEntry | None:
+        """Return the entry of a request; None for one that has not arrived. Raise Aborted for another caller's."""
+        entry = self._journal.find(request_id)
+        if entry is not None:
+            self._check(entry.caller, caller, everyone)
+        return entry
 
     def _check(self, owner: str, caller: str, everyone: bool) -> None:
         if owner != caller and not everyone:

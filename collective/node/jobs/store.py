@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collective.errors import Failed
+from collective.errors import Aborted, Failed
 from collective.node.actions.job import ActionResult
 from collective.node.storage.database import Database
 from collective.text import plural
@@ -89,8 +89,17 @@ class JobStore:
         self._database = database
 
     def add(self, job: StoredJob) -> None:
-        """Store a scheduled job; one that is known is kept as it is. Raise Failed (`busy`) when there are too many."""
+        """Store a scheduled job; one that is known is kept as it is.
+
+        Raise Failed (`busy`) when there are too many, and Aborted when another request's job has the id: callers choose
+        ids, and a job is kept for longer than the journal keeps its request.
+        """
         with self._database.transaction() as connection:
+            known = connection.execute("SELECT digest FROM jobs WHERE id = ?", (job.id,)).fetchone()
+            if known is not None:
+                if known[0] != job.digest:
+                    raise Aborted(f"another job of this node has the id '{job.id}' (send the request again)")
+                return
             count = "SELECT count(*) FROM jobs"
             every = connection.execute(count).fetchone()[0]
             own = connection.execute(f"{count} WHERE caller = ?", (job.caller,)).fetchone()[0]
@@ -99,7 +108,7 @@ class JobStore:
                     raise Failed(f"this node has {plural(found, 'job')}{whose} (try again later)", reason="busy")
             values = (job.id, job.run, job.digest, job.caller, job.agent, job.action, job.created, job.start)
             connection.execute(
-                f"INSERT OR IGNORE INTO jobs ({_COLUMNS}) "  # noqa: S608 - columns only
+                f"INSERT INTO jobs ({_COLUMNS}) "  # noqa: S608 - columns only
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'scheduled', NULL, NULL, ?, '')",
                 (*values, job.grace, job.keep, job.body),
             )

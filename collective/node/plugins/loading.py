@@ -15,12 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from collective import catalog, ddl
+from collective import ddl
 from collective.agent import is_check
+from collective.bundled import DDLS
 from collective.errors import ConfigError, DDLError
 from collective.node.actions.importing import compiled, imported
 from collective.node.paths import may_exist
-from collective.node.plugins import programs
+from collective.node.plugins import import_trial, programs
 from collective.node.plugins.programs import NotActive
 from collective.ownership import replaceable
 from collective.yaml_file import read_yaml
@@ -135,15 +136,20 @@ def _listed(folder: Path, wanted: Callable[[Path], bool], problems: list[tuple[s
 
 
 def import_code(path: Path) -> tuple[ModuleType, bytes]:
-    """Import a file; return the module and its compiled code. Raise DDLError with a one-line reason."""
+    """Import a file; return the module and its compiled code. Raise DDLError with a one-line reason.
+
+    Another process imports it first (import_trial.py), except for what ships with this package.
+    """
     try:
         code = compiled(path)
-        return imported(path, code), code
+        problem = None if path.is_relative_to(bundled_code()) else import_trial.problem(path, code)
+        if problem is None:
+            return imported(path, code), code
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DDLError(f"{path}: cannot be imported: {reason}") from None
+        problem = "cannot be imported: " + " ".join(f"{type(error).__name__}: {error}".split())
+    raise DDLError(f"{path}: {problem}")
 
 
 def read_settings(path: Path, described: ddl.DDL | None = None) -> Mapping[str, Any]:
@@ -168,7 +174,7 @@ def require_trusted(*paths: Path) -> None:
     What ships with this package is not checked: who can change it can change the daemon.
     """
     for path in paths:
-        if any(path.is_relative_to(folder) for folder in (bundled_code(), catalog.bundled())):
+        if any(path.is_relative_to(folder) for folder in (bundled_code(), DDLS)):
             continue
         if problem := replaceable(path):
             raise ConfigError(f"{path}: not loaded, because other users can change it: {problem}")

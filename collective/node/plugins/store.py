@@ -10,7 +10,6 @@ A version is loaded on trial before the link is changed: a plug-in that cannot b
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -19,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from collective import data_ddl, ddl
+from collective import bounded_json, data_ddl, ddl
 from collective.bundles import Bundle, unpack
 from collective.errors import Aborted, CollectiveError
 from collective.node.plugins import plugin_set
@@ -27,6 +26,7 @@ from collective.node.plugins.plugin_set import Plugins
 from collective.suggestions import suggest
 
 _KEPT = 5  # versions of one plug-in
+_SHOWN = 12  # digits of a digest in replies
 
 
 def code_folders(state: Path) -> list[Path]:
@@ -65,7 +65,9 @@ class PluginStore:
         bundle = unpack(text, digest)
         with self._lock:
             home = self._folder / bundle.name
-            target = home / f"{bundle.version}-{digest[:12]}"
+            target = (
+                home / f"{bundle.version}-{digest}"
+            )  # all of it: two bundles with the same beginning are easy to make
             before = _target(home / "current")
             if before == target.name:
                 return self._state(bundle.name, changed=False)
@@ -106,7 +108,8 @@ class PluginStore:
         now, before = (_target(self._folder / name / link) for link in ("current", "previous"))
         version, _, digest = (now or "").rpartition("-")
         previous = (before or "").rpartition("-")[0] or None
-        return {"name": name, "version": version, "digest": digest, "previous": previous, "changed": changed}
+        shown = digest[:_SHOWN]
+        return {"name": name, "version": version, "digest": shown, "previous": previous, "changed": changed}
 
     def _write(self, bundle: Bundle, home: Path, target: Path) -> None:
         """Write the files of a version, and load them on trial."""
@@ -133,9 +136,9 @@ class PluginStore:
                 continue
             is_data = path.startswith("ddl/data/")
             try:
-                document = json.loads(file.content)
+                document = bounded_json.parse(file.content.decode(), "DDL")
                 found = data_ddl.parse(document).name if is_data else ddl.parse(document).name
-            except (CollectiveError, ValueError, RecursionError) as error:
+            except (CollectiveError, ValueError) as error:
                 raise Aborted(f"the plug-in '{bundle.name}' was not installed: {path}: {error}") from None
             old: Mapping[str, Any] = serving.data if is_data else serving.agents
             self._check_name(bundle.name, found, old)

@@ -1,8 +1,9 @@
 """Verify the approvals in a request: signatures of other callers on exactly what it asks for.
 
-The document that they signed must name the run, the collective, the caller, the agent, the action, the same inputs and
-all nodes of the request, and must not have expired. Each approver and each key counts once, and the caller's own does
-not count. A node accepts as many requests of the run as the document allows: one, and its retries.
+The document that they signed must name the run, the collective, the caller, the agent, the action, the same inputs,
+filter and reason, the same time of a background job and all nodes of the request, and must not have expired. Each
+approver and each key counts once, and the caller's own does not count. A node accepts as many requests of the run as
+the document allows: one, and its retries.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collective.messages import APPROVAL_VALID, MAX_SKEW, Request
 
 MOST_SIGNATURES = 20  # that are verified for one request
 MOST_REQUESTS = 101  # to one node, with its retries
-_SAME = ("collective", "installation", "caller", "agent", "action", "data")
+_SAME = ("collective", "installation", "caller", "agent", "action", "data", "filter", "job", "reason")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Approvals:
 
 @dataclass(frozen=True)
 class ApprovedRun:
-    """The run that a document approves, for how many requests to a node, and until when in Unix seconds."""
+    """The run that a document approves, for how many requests to a node, and until when in Unix seconds.
+
+    `run` begins with the caller: another one may name the same run in a document of its own.
+    """
 
     run: str
     uses: int
@@ -43,7 +47,7 @@ def approved_run(request: Request) -> ApprovedRun:
     """Return what the document of a request with valid approvals allows."""
     assert request.approvals is not None  # noqa: S101 - it has valid ones
     content = bounded_json.parse(str(request.approvals["document"]), "approval")
-    return ApprovedRun(content["run"], content["uses"], content["expires"])
+    return ApprovedRun(f"{request.caller} {content['run']}", content["uses"], content["expires"])
 
 
 class ApprovalVerifier:

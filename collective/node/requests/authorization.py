@@ -84,7 +84,7 @@ class Authorizer:
             self._hours.add(request.caller, _call_key(request), call.targets or 0, now, keep=self._policy.limits_hours)
             if context.approvers:
                 approved = approved_run(request)
-                self._uses.add(approved.run, request.id, approved.expires, now)
+                self._uses.add(approved.run, context.digest, approved.expires, now)
         except Failed as error:
             raise Refused(Reason.JOURNAL_UNAVAILABLE, str(error)) from None
 
@@ -107,7 +107,7 @@ class Authorizer:
             return found
         approved = approved_run(request)
         try:
-            used_up = self._uses.is_used_up(approved.run, request.id, approved.uses)
+            used_up = self._uses.is_used_up(approved.run, context.digest, approved.uses)
         except Failed as error:
             raise Refused(Reason.JOURNAL_UNAVAILABLE, str(error)) from None
         return Approvals(problem="the approvals have been used before") if used_up else found

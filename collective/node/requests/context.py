@@ -23,10 +23,9 @@ class RequestContext:
     is that of the key that signed it.
 
     Added later: `journaled` once it has an entry of its own in the journal, `first` is the entry of an earlier
-    delivery, `rule` is the policy's rule that allowed or denied it, `approvers` are the callers whose
-    approvals are valid, `filter` is its parsed filter, and `queries` are
-    the (data function, query) pairs that it needs permission for. `starts_job` is set for a job that is due, which is
-    checked again.
+    delivery, `rule` is the policy's rule that allowed or denied it, `approvers` are the callers whose approvals are
+    valid, `filter` is its parsed filter, and `queries` are the (data function, query) pairs that it needs permission
+    for. `starts_job` is set for a job that is due, which is checked again.
     """
 
     delivery: Delivery

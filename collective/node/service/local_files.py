@@ -16,9 +16,9 @@ from pathlib import Path
 from collective.local_facts import FACTS, PROMPT
 from collective.log_limiter import LogLimiter
 from collective.node.server import Server
-from collective.node.service.public_file import put
 from collective.periodic import PeriodicThread
 from collective.prompt_line import prompt_line
+from collective.replaced_file import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,10 @@ class LocalFiles:
                 self._folder.chmod(0o755)  # whatever the umask is
             for name, content in contents.items():
                 path = self._folder / name
-                if self._written.get(name) == content and path.exists():
-                    os.utime(path)
+                if self._written.get(name) == content and path.is_file() and not path.is_symlink():
+                    os.utime(path, follow_symlinks=False)  # the folder may be another user's
                 else:
-                    put(path, content, self._modes[name])
+                    replace_file(path, content, self._modes[name])
                     self._written[name] = content
         except OSError as error:
             if self._limiter.allows():

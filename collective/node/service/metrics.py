@@ -23,15 +23,16 @@ from collective.log_limiter import LogLimiter
 from collective.node.requests.counters import Durations, Key
 from collective.node.requests.reasons import COUNTERS
 from collective.node.server import Server
-from collective.node.service.public_file import put
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
 from collective.periodic import PeriodicThread
+from collective.replaced_file import replace_file
 from collective.version import __version__
 
 log = logging.getLogger(__name__)
 
 PERIOD = 30.0  # seconds between writes
+_MODE = 0o644  # another user runs the node exporter
 _LAST_WRITE = 5.0  # seconds to wait for the last write
 _LOG_PERIOD = 600.0  # seconds between log lines about a file that cannot be written
 
@@ -64,7 +65,7 @@ class Metrics:
     def write(self) -> None:
         """Write once."""
         try:
-            put(self._path, generate_latest(self._registry))
+            replace_file(self._path, generate_latest(self._registry), _MODE)
         except OSError as error:
             if self._limiter.allows():
                 text = (

@@ -32,10 +32,20 @@ class TemplateDelivery:
     def offer(self, events: Iterable[Event]) -> None:
         """Update the file, if there are events or if anything else has changed; errors are logged."""
         events = list(events)
+        self._update(changed=bool(events))
         if events:
             self._store.delivered(events)
+
+    def resume(self) -> None:
+        """Do nothing: errors are logged, and the file is updated at the next look."""
+
+    def stop(self, _timeout: float) -> None:
+        """Kill the command that runs."""
+        self._commands.stop()
+
+    def _update(self, *, changed: bool) -> None:
         try:
-            update = self._updates.step(self._watcher.snapshot, self._me(), changed=bool(events))
+            update = self._updates.step(self._watcher.snapshot, self._me(), changed=changed)
         except Stopped:
             return
         except ConfigError as error:
@@ -44,10 +54,3 @@ class TemplateDelivery:
         if update and (update.changed or update.reloaded):
             extra = {"path": str(self._settings.dest), "members": update.members, "reloaded": update.reloaded}
             log.info("template.written", extra=extra)
-
-    def pause(self, seconds: float) -> None:
-        """Return at once: errors are logged."""
-
-    def stop(self, _timeout: float) -> None:
-        """Kill the command that runs."""
-        self._commands.stop()

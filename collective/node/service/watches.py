@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective import names
 from collective.errors import ConfigError, RPCError
-from collective.filters import matches
+from collective.filters import matches, no_data
 from collective.log_limiter import LogLimiter
 from collective.membership import Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import InBackground
@@ -30,7 +30,7 @@ from collective.registry import MarkableNodes, NodeRecord
 from collective.registry.feed import Feed
 from collective.run_as import as_user
 from collective.transport import Transport
-from collective.watch_settings import EVERY, WatchSettings
+from collective.watch_settings import EVERY, WatchSettings, read_watch
 
 if TYPE_CHECKING:
     from collective.node.service.template_delivery import TemplateDelivery
@@ -85,7 +85,7 @@ class NodeWatch:
 
     def _step(self) -> float:
         try:
-            self._delivery.pause(0)
+            self._delivery.resume()
             self._delivery.offer(self._watcher.attempt())
         except Exception as error:  # the daemon serves requests, whatever a watch does
             if self._limiter.allows():
@@ -94,7 +94,7 @@ class NodeWatch:
 
     def _selects(self, record: NodeRecord) -> bool:
         wanted = self._settings.filter
-        return wanted is None or matches(wanted, record, _no_data)
+        return wanted is None or matches(wanted, record, no_data)
 
 
 class ChosenEvents:
@@ -120,8 +120,6 @@ def make_watches(watches: Mapping[str, Mapping[str, Any]], node: WatchingNode, s
     """Return the watches of a node.yaml; `state` is the folder of the node's state. Raises ConfigError."""
     if not watches:
         return []
-    from collective.watch_settings import read_watch
-
     folder = state / "watches"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -143,7 +141,7 @@ def _delivery(
     """Return what is done with the events of a watch: a command, or a template."""
     identity = account(settings)
     if settings.template is None:
-        command = Command(settings.command, settings.form, settings.timeout, identity)
+        command = Command(settings.command, settings.form, settings.timeout, identity, logged=True)
         return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
     from collective.node.service.template_delivery import TemplateDelivery  # few watches have one
     from collective.templates.commands import Commands
@@ -165,7 +163,3 @@ def account(settings: WatchSettings) -> dict[str, Any]:
         return as_user(settings.user)
     except RPCError as error:
         raise ConfigError(f"watches.{settings.name}.user: {error}") from None
-
-
-def _no_data(_function: str, _query: str) -> None:
-    """Stand in for data functions, which a watch does not have."""

@@ -74,9 +74,8 @@ class AuditLog:
         """Write a decision on the request with this payload `digest`.
 
         `data` are the masked inputs, `asks` the data functions in the filter, with their queries; both are cut to a
-        bounded size. `approvers` are the callers that have approved the request. `job` is
-        RequestContext.job_step. `skew` is in seconds. The `envelope`
-        is kept if there is a folder for envelopes; it must not contain secrets.
+        bounded size. `approvers` are the callers that have approved the request. `job` is RequestContext.job_step.
+        `skew` is in seconds. The `envelope` is kept if there is a folder for envelopes; it must not contain secrets.
         Raise Failed when the line or the envelope cannot be written.
         """
         entry = {

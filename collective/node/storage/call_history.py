@@ -47,22 +47,25 @@ class CallHistory:
 
 
 class ApprovalUses:
-    """The requests that an approval was used for, until it expires."""
+    """The requests that an approval was used for, by digest, until it expires.
+
+    Their ids would not do: callers choose them, and the journal forgets an id long before an approval expires.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def is_used_up(self, run: str, request: str, uses: int) -> bool:
+    def is_used_up(self, run: str, digest: str, uses: int) -> bool:
         """Return whether the approval of a run was used for as many requests as it allows, this one not among them."""
         query = "SELECT count(*), max(request = ?) FROM approval_uses WHERE run = ?"
         with self._database.transaction() as connection:
-            count, known = connection.execute(query, (request, run)).fetchone()
+            count, known = connection.execute(query, (digest, run)).fetchone()
         return count >= uses and not known
 
-    def add(self, run: str, request: str, until: float, now: float) -> None:
+    def add(self, run: str, digest: str, until: float, now: float) -> None:
         """Record a use of an approval that expires at the time `until`."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM approval_uses WHERE until < ?", (now,))
             if connection.execute("SELECT count(*) FROM approval_uses").fetchone()[0] >= MOST_USES:
                 raise Failed(f"this node has {MOST_USES} uses of approvals (try again later)", reason="busy")
-            connection.execute("INSERT OR IGNORE INTO approval_uses VALUES (?, ?, ?)", (run, request, until))
+            connection.execute("INSERT OR IGNORE INTO approval_uses VALUES (?, ?, ?)", (run, digest, until))
