@@ -10,13 +10,13 @@ Modules are imported when they are needed, so that `crpc --help` and a mistyped 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from collective import standard_streams
 from collective.clients import streams
 from collective.errors import CollectiveError, UsageError
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from collective.clients import completion
 
         return completion.run(arguments[1:])
-    _open_closed_streams()
+    standard_streams.open_closed()
     streams.close_log()  # of an earlier command line in this process
     debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     _print_warnings()
@@ -63,14 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:
         # The reader of our output closed it early, as `head` does.
-        streams.discard_output()
+        standard_streams.discard_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.filename is not None:  # not standard output
             return _internal_error(error, debug)
         from collective.exit_codes import UNWRITABLE
 
-        streams.discard_output()
+        standard_streams.discard_output()
         _print_error(f"cannot write the output: {error.strerror or error}", debug)
         return UNWRITABLE
     except Exception as error:
@@ -88,13 +88,6 @@ def _internal_error(error: Exception, debug: bool) -> int:
 
     _print_error(f"internal error: {type(error).__name__}: {error} (use --debug to print a traceback)", debug)
     return INTERNAL
-
-
-def _open_closed_streams() -> None:
-    """Open /dev/null for standard streams that the parent process closed (`2>&-`)."""
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - open until the process ends
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -146,11 +139,12 @@ _WARNINGS = _Warnings()
 
 
 def _print_error(text: str, debug: bool) -> None:
-    if debug:
-        import traceback
+    with suppress(OSError):  # a full disk must not change the exit code
+        if debug:
+            import traceback
 
-        traceback.print_exc()
-    streams.notice(text)
+            traceback.print_exc()
+        streams.notice(text)
 
 
 if __name__ == "__main__":
