@@ -85,10 +85,8 @@ class Apt:
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
     ) -> tuple[bool, str]:
         """Install, update, uninstall or purge; see `_packages.Provider`."""
-        if verb == "install":
-            is_virtual = _require_known(package, deadline)
-            if is_virtual and not version and any(_query(name).installed for name in _providers(package, deadline)):
-                return False, ""  # apt-get fails if several packages provide it, although one is installed
+        if verb == "install" and _is_provided(package, version, deadline):
+            return False, ""
         target = f"{package}={version}" if version else package
         arguments = [*_VERBS[verb], "--", target]
         done = _run_with_retries(arguments, deadline, lambda: settled(self.removable(package, deadline)))
@@ -98,8 +96,8 @@ class Apt:
 
     def simulate(self, verb: str, package: str, version: str | None, deadline: float) -> tuple[bool, str]:
         """Simulate a change with `apt-get -s`, which needs no lock; see `_packages.Provider`."""
-        if verb == "install":
-            _require_known(package, deadline)
+        if verb == "install" and _is_provided(package, version, deadline):
+            return False, ""
         target = f"{package}={version}" if version else package
         done = _run_with_retries([*_SIMULATED, *_VERBS[verb], "--", target], deadline, lambda: False)
         output = done.stdout + done.stderr if done else ""
@@ -186,6 +184,15 @@ def _dpkg_query(form: str, package: str | None = None) -> list[str]:
     if done.exitcode not in (0, 1):  # 1: no package matches (dpkg-query(1))
         raise Aborted(f"dpkg-query: {done.stderr.strip()}", data={"output": done.stderr})
     return done.stdout.splitlines()
+
+
+def _is_provided(package: str, version: str | None, deadline: float) -> bool:
+    """Return whether an installed package provides a virtual one; raise Aborted as `_require_known` does.
+
+    apt-get would fail if several packages provide it, although one is installed.
+    """
+    is_virtual = _require_known(package, deadline)
+    return is_virtual and not version and any(_query(name).installed for name in _providers(package, deadline))
 
 
 def _require_known(package: str, deadline: float) -> bool:

@@ -130,6 +130,8 @@ def _change(verb: str, package: str, version: str | None, settings: Settings, de
         return _data(provider, found) | {"changed": False, "output": ""}
     if dry_run:
         would_change, output = provider.simulate(verb, package, version, deadline)
+        if verb == "install" and not would_change:
+            found = provider.query(package, deadline, version)
         return _data(provider, found) | {"changed": would_change, "output": output}
     changed, output = provider.change(verb, package, version, settled, deadline)
     found = provider.removable(package, deadline) if removing else provider.query(package, deadline, version)

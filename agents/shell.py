@@ -192,7 +192,7 @@ def _reply(done: Completed, allowed: float, stored: _jobs.StoredOutput) -> Reply
         data |= {"truncated": True, "stdout_bytes": done.stdout_bytes, "stderr_bytes": done.stderr_bytes}
         data |= {"handle": handle} if handle else {}
     if done.timed_out:
-        raise Aborted(f"the command was killed after {allowed:g} s", data=data)
+        raise Aborted(f"the command was killed after {round(allowed, 1):g} s", data=data)
     if done.exitcode < 0:
         raise Aborted(f"the command was killed by {signal_name(-done.exitcode)}", data=data)
     if done.exitcode:

@@ -96,6 +96,7 @@ def make_parser(command: CommandFile) -> Parser:
         f"crpc {command.name} [KEY=VALUE ...] [options]",
         "\n\n".join(part for part in parts if part),
         command.examples or [f"crpc {command.name}"],
+        f"inputs, as KEY=VALUE ('crpc describe {command.agent} {command.action}' lists them)",
     )
 
 

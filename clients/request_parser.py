@@ -37,10 +37,10 @@ def make_parser(
     usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]",
     description: str | None = "Send a request to many nodes and print the replies.",
     examples: Sequence[str] = _EXAMPLES,
+    words: str = "agent, action and inputs ('crpc describe AGENT' lists them)",
 ) -> Parser:
-    """Return the parser of a request; `words` are the words that are not options."""
+    """Return the parser of a request; `words` describes the words that are not options."""
     parser = Parser(prog, usage=usage, description=description, examples=examples)
-    words = "agent, action and inputs ('crpc describe AGENT' lists them)"
     argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     completed_by("request", argument)
     options.add_targets(parser)

@@ -174,6 +174,8 @@ def _check_combination(args: argparse.Namespace, found: View) -> None:
     """Raise UsageError for options that exclude each other."""
     if found.diff and not found.group:
         raise UsageError("--diff: not allowed with --no-group, because it compares groups of replies")
+    if found.group_by and not found.group:
+        raise UsageError("--group-by: not allowed with --no-group")
     if getattr(args, "live", False):
         _check_live(args)
     if found.only and (other := _without_effect(args, found)):

@@ -85,7 +85,7 @@ def read_command(args: argparse.Namespace) -> Command | None:
                 raise UsageError(f"{name}: has no effect without a command (add --exec or --exec-json)")
         return None
     if not line.strip():
-        raise UsageError("--exec: the command must not be empty")
+        raise UsageError(f"{'--exec' if args.exec_ is not None else '--exec-json'}: the command must not be empty")
     from collective.membership.handlers import JSON, SERF, Command
 
     return Command(line, SERF if args.exec_ is not None else JSON, args.exec_timeout or TIMEOUT)

@@ -32,6 +32,7 @@ class Catalog:
         self._data_paths: dict[str, Path] = {}
         self._complete = False
         self._fetched: set[str] = set()
+        self.hint = "run 'crpc help' for a list"  # in the error about an unknown agent
         self.ruby_paths: dict[str, Path] = {}  # of MCollective's DDL files, which must be converted, by agent
         for folder in (DDLS, *folders):
             self._add(folder)
@@ -84,7 +85,7 @@ class Catalog:
         if not self.has(agent) and agent in self.ruby_paths:
             raise DDLError(f"{self.ruby_paths[agent]}: {RUBY}")
         if not self.has(agent):
-            hint = suggest(agent, self.paths, "run 'crpc help' for a list")
+            hint = suggest(agent, self.paths, self.hint)
             raise UsageError(f"unknown agent '{agent}' ({hint})")
         if agent not in self._read:
             from collective.ddl import read

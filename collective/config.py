@@ -290,6 +290,8 @@ def _load(role: type[Config], path: Path, defaults: Mapping[str, Any] | None = N
     for entry in fields(role):
         required = entry.default is MISSING and entry.default_factory is MISSING
         if required and entry.name not in known:
-            raise ConfigError(f"{path}: required key '{entry.name}' is missing")
+            listed = known.get("collectives") if entry.name == "collective" else None
+            hint = f" (the one to use without -T: {', '.join(listed)})" if listed else ""
+            raise ConfigError(f"{path}: required key '{entry.name}' is missing{hint}")
     check_names(path, known)
     return role(**{**(defaults or {}), **known})

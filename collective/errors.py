@@ -112,6 +112,10 @@ class Unreachable(TransportError):
     """The service does not answer, or only with server errors or throttling."""
 
 
+class NoResponse(TransportError):
+    """Nodes were asked for what a call needs, and none of them has answered."""
+
+
 class AccessDenied(TransportError):
     """Credentials are missing or rejected."""
 

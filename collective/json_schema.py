@@ -26,10 +26,13 @@ from collective.errors import DDLError
 from collective.quick_check import whole_value_pattern
 from collective.schema_keywords import Problem
 from collective.string_formats import FORMATS
+from collective.suggestions import suggest
+from collective.text import noun_form
 from collective.time_limit import CHECK_SECONDS, check_expression, check_time, limited, search
 from collective.usual_mismatch import pattern_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 _SHOWN = 100  # characters of a value that an error quotes
 
 _Error = TypeVar("_Error", ValidationError, SchemaError)
@@ -73,6 +76,9 @@ def _invalid(schema: Any) -> Problem | None:
                 f"invalid regular expression {whole_value_pattern(error.instance)!r}: "
             )
             return Problem(path, f"'{error.instance}' is not a regular expression: {reason}")
+        if error.validator == "anyOf" and path[-1:] == ("type",):
+            hint = suggest(str(error.instance), _TYPES, f"types: {', '.join(_TYPES)}")
+            return Problem(path, f"unknown type {error.instance!r} ({hint})")
         return Problem(path, in_json(error).message)
     return None
 
@@ -178,8 +184,8 @@ def _additional_properties(
     elif not allowed and extras:
         shown = ", ".join(repr(name[:_SHOWN]) for name in sorted(extras)[:3])
         more = f" and {len(extras) - 3} more" if len(extras) > 3 else ""
-        verb = "was" if len(extras) == 1 else "were"
-        yield ValidationError(f"Additional properties are not allowed ({shown}{more} {verb} unexpected)")
+        hint = suggest(sorted(extras)[0], named)
+        yield ValidationError(f"unknown {noun_form(len(extras), 'key')} {shown}{more}" + (f" ({hint})" if hint else ""))
 
 
 def _unique_items(_validator: Any, unique: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:

@@ -122,7 +122,7 @@ def test_another_size_is_refused_and_names_who_has_set_it(world: ClusterWorld) -
     wrong = world.machine("web2", size=5)
     world.run(15)
     assert isinstance(wrong.error, UsageError)
-    assert str(wrong.error) == ("cluster c: it has 3 places, as 'web1' says, not 5 (use the same --size on all nodes)")
+    assert str(wrong.error) == ("cluster c: it has 3 places, set by 'web1', not 5 (use the same --size on all nodes)")
     formed_size = world.state.size
     assert formed_size == 3
 

@@ -121,6 +121,12 @@ def test_other_collectives_need_valid_names(tmp_path: Path) -> None:
         load_client(write(tmp_path, "{collective: p, collectives: [Staging]}"))
 
 
+def test_a_missing_default_names_the_collectives(tmp_path: Path) -> None:
+    """A file that lists collectives needs `collective` as well, and the error explains what for."""
+    with pytest.raises(ConfigError, match=r"'collective' is missing \(the one to use without -T: prod, staging\)"):
+        load_client(write(tmp_path, "collectives: {prod: {region: eu-west-1}, staging: null}"))
+
+
 def test_only_a_configured_collective_can_be_called(tmp_path: Path) -> None:
     """A misspelt collective is refused and never replaced by the default."""
     read = load_client(write(tmp_path, "{collective: production, collectives: [staging]}"))

@@ -215,7 +215,7 @@ INVALID: dict[str, tuple[str | None, Any, str]] = {
     "no fields": (CODE, {**DDL, "output": {"type": "object", "properties": {}}}, "$.output.properties"),
     "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a regular expression: "),
     "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "(must be the file's name, 'mount')"),
-    "unknown word": (CODE, {**DDL, "inputs": {}}, "'inputs' was unexpected"),
+    "unknown word": (CODE, {**DDL, "inputs": {}}, "unknown key 'inputs'"),
 }
 
 

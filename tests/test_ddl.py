@@ -52,12 +52,14 @@ def test_an_unknown_action_is_refused_with_a_list() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown member": (document(color="red"), "'color' was unexpected"),
+    "an unknown member": (document(color="red"), "unknown key 'color'"),
+    "a misspelt member": (document(dispaly="ok"), "unknown key 'dispaly' (did you mean 'display'?)"),
     "no input": ({**document(), "actions": {"swing": {"description": "x", "output": {}}}}, "$.actions.swing"),
     "no actions": ({**document(), "actions": {}}, "$.actions"),
     "an action's name": ({**document(), "actions": {"Swing!": document()["actions"]["swing"]}}, "Swing!"),
     "an unknown display": (document(display="never"), "'never' is not one of"),
-    "an invalid schema": (document({"a": {"type": "text"}}), "'text' is not valid"),
+    "an invalid schema": (document({"a": {"type": "text"}}), "a.type: unknown type 'text' (types: string, integer, "),
+    "a misspelt type": (document({"a": {"type": "int"}}), "a.type: unknown type 'int' (did you mean 'integer'?)"),
     "an invalid pattern": (document({"a": {**TEXT, "pattern": "["}}), "$.actions.swing.input.properties.a.pattern"),
     "an input's name": (document({"a-b": TEXT}), "a-b"),
     "a Python keyword": (document({"class": TEXT}), "'class' is a Python keyword"),

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from collective.catalog import Catalog
-from collective.errors import UsageError
-from collective.fleet import ddl_cache
+from collective.clients import ddl_source
+from collective.errors import NoResponse, UsageError
+from collective.exit_codes import UNAVAILABLE, exit_code
+from collective.fleet import ddl_cache, fetched_ddls
 from collective.fleet.ddl_cache import FetchedDDLs, digest
 from collective.fleet.fetched_ddls import fetch, is_accepted, most_common
 from collective.fleet.fleet import Fleet
@@ -167,3 +169,23 @@ def test_a_fetched_ddl_cannot_hide_failures(tmp_path: Path) -> None:
     catalog.add_fetched("quiet", path)
     assert catalog.action("quiet", "go").display == "always"
     assert Catalog([tmp_path]).action("quiet", "go").display == "ok"
+
+
+def test_nodes_that_do_not_answer_are_not_a_usage_error(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that only dead nodes have is not unknown: the exit code is 69."""
+    monkeypatch.setattr(fetched_ddls, "_SECONDS", 0.2)
+    for node in network.nodes.values():
+        node.stop(1)
+    with caller(network) as fleet, pytest.raises(NoResponse) as caught:
+        fetch(fleet, cache(network), "odd")
+    assert str(caught.value).startswith("the DDL of 'odd' cannot be fetched: web")
+    assert exit_code(caught.value) == UNAVAILABLE
+
+
+def test_the_error_about_an_unknown_agent_names_the_setting(network: Network) -> None:
+    """With `ddl_source: local` the agent may be one of the nodes."""
+    config = replace(network.fleet.config, ddls=[], ddl_source="local")
+    catalog = Catalog()
+    ddl_source.complete(catalog, config, "odd")
+    with pytest.raises(UsageError, match=r"unknown agent 'odd' .*'ddl_source' of client.yaml is 'local'"):
+        catalog.ddl("odd")

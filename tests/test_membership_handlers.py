@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -94,6 +96,34 @@ def test_a_failure_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture, l
     [record] = [record for record in caplog.records if record.message == "handler.failed"]
     assert record.levelno == logging.WARNING
     assert vars(record)["error"].endswith(f"{line}' for a: {problem}")
+
+
+def test_the_output_of_a_daemons_handler_is_bounded_and_names_it(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written to the daemon's own log but one event with the end of the output, on one line."""
+    caplog.set_level(logging.INFO)
+    line = "seq 100000; echo 'forged\033[31m ERROR' >&2; test ! -t 2"
+    command = Command(line, logged=True)
+    assert CommandHandler(command, ME).handle([event(1, "join", "a")])
+    [record] = [record for record in caplog.records if record.message == "handler.output"]
+    assert vars(record)["handler"] == line
+    assert vars(record)["output"].endswith("| 99999 | 100000 | forged\\x1b[31m ERROR")
+    assert len(vars(record)["output"]) < 5000
+    assert capfd.readouterr().err == ""
+
+
+def test_a_process_that_a_handler_leaves_running_does_not_delay_events(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that keeps the pipe open is not waited for; what was written until then is logged."""
+    caplog.set_level(logging.INFO)
+    line = f"sleep 300 & echo $! | tee {tmp_path}/pid"
+    assert CommandHandler(Command(line, logged=True), ME).handle([event(1, "join", "a")])
+    child = int((tmp_path / "pid").read_text())
+    assert runs(child)
+    os.kill(child, signal.SIGKILL)
+    assert [vars(record)["output"] for record in caplog.records if record.message == "handler.output"] == [str(child)]
 
 
 def test_a_handler_that_reads_nothing_gets_much(tmp_path: Path) -> None:

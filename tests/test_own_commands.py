@@ -82,6 +82,7 @@ def test_own_commands_are_in_the_help(folder: Path, capsys: Captured) -> None:
         assert "usage: crpc bash-web [KEY=VALUE ...] [options]" in page
         assert "The list is in the wiki." in page
         assert "crpc package status package=bash" in " ".join(page.split())
+        assert "inputs, as KEY=VALUE ('crpc describe package status' lists them)" in " ".join(page.split())
 
 
 def test_a_fixed_input_stays(folder: Path, capsys: Captured) -> None:
@@ -102,7 +103,7 @@ def test_a_mistyped_own_command_is_suggested(folder: Path, capsys: Captured) -> 
     ("text", "problem"),
     [
         ("summary: a\nagent: package", "'action' is a required property"),
-        ("summary: a\nagent: b\naction: c\nfilters: d", "'filters' was unexpected"),
+        ("summary: a\nagent: b\naction: c\nfilters: d", "unknown key 'filters'"),
         ("summary: a\nagent: b\naction: c\nask: [d]\ninputs: {d: 1}", "ask: 'd' is a fixed input"),
         ("summary: [", "commands/odd.yaml"),
     ],

@@ -209,7 +209,7 @@ def test_every_shipped_report_is_valid(name: str) -> None:
         ("{title: a, columns: [{heading: B, value: c}], sort: [b]}", "sort: there is no column 'b' (headings: B)"),
         ("{title: a, columns: [{heading: B, value: c}, {heading: B, value: d}]}", "heading 'B' is used twice"),
         ("{title: a, columns: [{heading: B, value: c, format: d}]}", "columns.0.format: 'd' is not one of"),
-        ("{title: a, sources: b}", "'sources' was unexpected"),
+        ("{title: a, sources: b}", "unknown key 'sources'"),
     ],
 )
 def test_a_wrong_report_is_refused(folder: Path, capsys: Captured, file: str, problem: str) -> None:

@@ -124,6 +124,7 @@ def test_a_schema_has_the_forms_of_a_document(capsys: Captured) -> None:
         ("--names --fields value", "--fields: not allowed with --names"),
         ("--folded --group-by value", "--group-by: not allowed with --folded"),
         ("--count --diff", "--diff: not allowed with --count"),
+        ("--no-group --group-by value", "--group-by: not allowed with --no-group"),
         ("--names --jmespath a", "--jmespath: not allowed with --names"),
         ("--output-file result.html", "--output-file result.html: unknown form '.html' (use .json, "),
         ("--where not", "--where 'not': column 4: missing field"),

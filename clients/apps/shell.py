@@ -11,12 +11,15 @@ from collections.abc import Sequence
 
 from collective.clients import options
 from collective.clients.apps import ExtraVerb
+from collective.clients.input_options import as_words
 from collective.clients.output import require_text
 from collective.clients.parser import Parser
 from collective.errors import UsageError
 
+_INPUTS = ("command", "user", "timeout", "cwd", "environment", "stdin")
 # KEY=VALUE where KEY is an input, or may be a misspelt one because no space follows. `A=1 env` is a command line.
-_INPUT = re.compile(r"(command|user|timeout|cwd|environment|stdin)=|[A-Za-z_][A-Za-z0-9_]*=\S*$")
+_INPUT = re.compile(rf"({'|'.join(_INPUTS)})=|[A-Za-z_][A-Za-z0-9_]*=\S*$")
+_HANDLE = re.compile("[0-9a-f]{32}")
 
 
 def make_parser() -> Parser:
@@ -41,7 +44,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line on all matching nodes, with `--tail` as a job; return the exit code."""
     from collective.clients.commands import rpc
 
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_args(as_words(arguments, parser, lambda: _INPUTS))
     words = inputs(args.words)
     if not args.tail:
         return rpc.perform(args, ["shell", "run", *words])
@@ -73,6 +77,8 @@ def output(arguments: Sequence[str]) -> int:
     """Print the whole output of a command; return the exit code."""
     args = make_output_parser().parse_args(arguments)
     _refuse_other_forms(args, "output", "because it prints the output as it is")
+    if not _HANDLE.fullmatch(args.handle):
+        raise UsageError(f"invalid handle '{args.handle}': use the 32 characters that 'crpc shell list' prints")
     from collective.clients.apps._output import fetch
     from collective.clients.commands import rpc
     from collective.clients.prepared_call import connected

@@ -12,7 +12,9 @@ from collective.clients.nagios import CHECKS
 from collective.clients.optional_verbs import OptionalVerbParser
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.errors import UsageError
 from collective.exit_codes import CONFIGURATION, OK
+from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 _COLUMNS = ("level", "where", "text")
@@ -43,6 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     args = make_parser().parse_args(arguments)
     if args.verb:
         return checks.run(args)
+    if not args.folder.is_dir() and (hint := suggest(str(args.folder), CHECKS)):
+        raise UsageError(f"'{args.folder}' is neither a folder nor a check of a collective ({hint})")
     from collective.authoring.review import ERROR, review
 
     findings, count = review(args.folder)

@@ -77,7 +77,7 @@ def next_step(me: Joiner, state: ClusterState | None, seen: ObservedPlaces) -> S
         if state.beginning is None and not any(map(seen.was_renewed, state.places)):
             return Wait(f"making sure that '{state.creator}' runs, which gave it {plural(state.size, 'place')}")
         raise UsageError(
-            f"cluster {me.name}: it has {plural(state.size, 'place')}, as '{state.creator}' says, not {me.size} "
+            f"cluster {me.name}: it has {plural(state.size, 'place')}, set by '{state.creator}', not {me.size} "
             "(use the same --size on all nodes)"
         )
     place = state.place_of(me.machine.identity)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from collective import agent_versions, bounded_json, ddl
-from collective.errors import CollectiveError, MessageError, TransportError, UsageError
+from collective.errors import CollectiveError, MessageError, NoResponse, TransportError, UsageError
 from collective.fleet.ddl_cache import FetchedDDLs, digest
 from collective.fleet.fleet import Fleet
 from collective.fleet.targets import Targets
@@ -35,8 +35,8 @@ def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
     """Return the file with the DDL of an agent as most nodes have it, fetched now if it is not in the cache.
 
     For `NAME@VERSION` only nodes with such a version count, unless there are none. Returns None if no node has the
-    agent. Raises UsageError if no accepted node has it, or none of those asked sends a valid DDL; TransportError if the
-    registry cannot be read and there is none in the cache.
+    agent. Raises UsageError if no accepted node has it, or none of those asked sends a valid DDL; NoResponse if none
+    answers; TransportError if the registry cannot be read and there is none in the cache.
     """
     agent, demand = agent_versions.split(agent)
     entry = cache.entries().get(agent)
@@ -85,9 +85,11 @@ def most_common(records: Sequence[NodeRecord], agent: str, kept: str) -> tuple[s
 
 def _ask(fleet: Fleet, cache: FetchedDDLs, agent: str, wanted: str, nodes: Sequence[str]) -> Path:
     problems = []
+    answered = False
     for node in nodes[:_TRIES]:
         call = fleet.call("rpcutil", "get_ddl", {"agent": agent}, targets=Targets(nodes=[node]), timeout=_SECONDS)
         reply = next(iter(call.wait().replies.values()), None)
+        answered = answered or reply is not None
         if reply is None:
             problems.append(f"{node}: no response")
         elif not reply.ok:
@@ -100,7 +102,8 @@ def _ask(fleet: Fleet, cache: FetchedDDLs, agent: str, wanted: str, nodes: Seque
                 continue
             log.info("ddl.fetched", extra={"error": f"fetched the DDL of '{agent}' from {node}"})
             return cache.store(agent, text, str(reply.data["version"]), node)
-    raise UsageError(f"the DDL of '{agent}' cannot be fetched: {'; '.join(problems)}")
+    message = f"the DDL of '{agent}' cannot be fetched: {'; '.join(problems)}"
+    raise UsageError(message) if answered else NoResponse(message)
 
 
 def _checked(agent: str, wanted: str, data: Mapping[str, Any]) -> str:

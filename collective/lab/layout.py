@@ -148,7 +148,7 @@ class Layout:
             "az": _ZONES[number % len(_ZONES)],
             "fqdn": identity,
         }
-        _write(folder / "node.yaml", _node_values(identity, shared="../../"))
+        _write(folder / "node.yaml", _node_values(identity, shared=f"{self.folder}/"))
         if number == 0:
             _write(self.folder / "node.yaml", _node_values(identity, own=f"nodes/{identity}/"))
         _write(folder / "facts.yaml", facts)

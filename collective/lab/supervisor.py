@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from collective.lab.servers import running
 from collective.lab.waiting import until
-from collective.processes import die_with_parent
+from collective.processes import die_with_parent, runs
 
 if TYPE_CHECKING:
     import boto3
@@ -45,9 +45,11 @@ class Supervisor:
 
     def start(self, identity: str) -> None:
         """Fork a node, unless it is running."""
-        self.reap()  # it may have ended a moment ago
-        if identity in self._pids.values():
-            return
+        for pid in [pid for pid, name in self._pids.items() if name == identity]:
+            if runs(pid):
+                return
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # some of its threads may not have ended yet
+        self.reap()
         folder = self._layout.node(identity)
         supervisor = os.getpid()
         # Blocked until the node has its own handlers: the supervisor's would ignore the signal that stops the node.

@@ -3,7 +3,8 @@
     CommandHandler(Command("./handler.sh", timeout=60), me).handle(events) ─► exit code, or None if it was ended
 
 The command is run by `/bin/sh -c`, in a process group of its own, which is killed when it takes too long. Its output
-goes to standard error of the watcher.
+goes to standard error of the watcher. That of a daemon is its log, which a command of another user must not write: it
+gets a pipe instead, and the end of what it writes is logged with its name.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
 
+from collective.last_output import LastOutput
 from collective.membership import serf_convention
 from collective.membership.members import Event
 from collective.membership.serf_convention import Self
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 SERF, JSON = "serf", "json"  # what a handler gets on standard input
 _STANDARD_ERROR = 2
+_OUTPUT = 4096  # bytes in the log, the last ones
+_LINES = 40
 
 
 class EventHandler(Protocol):
@@ -48,13 +52,14 @@ class Command:
     """A command line for `/bin/sh`.
 
     `form` is what it gets on standard input: SERF or JSON, a line per event. `timeout` is in seconds. `settings` are
-    arguments of Popen, such as the user.
+    arguments of Popen, such as the user. With `logged` the end of its output is logged.
     """
 
     line: str
     form: str = SERF
     timeout: float = TIMEOUT
     settings: dict[str, Any] = field(default_factory=dict)
+    logged: bool = False
 
 
 class CommandHandler:
@@ -96,12 +101,16 @@ class CommandHandler:
             return True
         if process is None:
             return False
+        output, process.stdout = process.stdout, None  # not read by `communicate`, which would keep all of it
+        written = LastOutput(output, _OUTPUT) if output else None
         try:
             problem = _ended(process, text, self._command.timeout)
         finally:
             with self._lock:
                 self._running.discard(process)
                 stopped = self._stopped
+        if written and (lines := written.lines(_LINES)):
+            log.info("handler.output", extra={"handler": self._command.line, "output": lines})
         if stopped and problem:
             return False
         if problem:
@@ -116,7 +125,8 @@ class CommandHandler:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", self._command.line],
                 stdin=subprocess.PIPE,
-                stdout=_STANDARD_ERROR,
+                stdout=subprocess.PIPE if self._command.logged else _STANDARD_ERROR,
+                stderr=subprocess.STDOUT if self._command.logged else None,
                 start_new_session=True,
                 **{**self._command.settings, "env": environment},
             )

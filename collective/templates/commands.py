@@ -9,18 +9,16 @@ Lines are those of the settings, with the path of the candidate: nothing that no
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
+from collective.last_output import LastOutput
 from collective.processes import kill_group, signal_name
-from collective.text import escape_controls
 
 _OUTPUT = 2048  # bytes kept, the last ones
 _LINES = 3  # shown
-_LAST_OUTPUT = 1.0  # seconds to wait for it, because a process that the command leaves running may keep the pipe open
 
 
 class Stopped(Exception):
@@ -43,7 +41,7 @@ class Commands:
             process = self._start(line)
         except OSError as error:
             return f"cannot be started: {error.strerror}"
-        output = _LastOutput(process.stdout)
+        output = LastOutput(process.stdout, _OUTPUT)
         try:
             process.wait(self._timeout)
             problem = _problem(process.returncode)
@@ -57,7 +55,7 @@ class Commands:
             self._process = None
             if self._stopped and problem:
                 raise Stopped
-        last = output.lines()
+        last = output.lines(_LINES)
         return f"{problem}: {last}" if problem and last else problem
 
     def stop(self) -> None:
@@ -80,28 +78,6 @@ class Commands:
                 **self._identity,
             )
             return self._process
-
-
-class _LastOutput:
-    """Reads a pipe in the background, and keeps the end."""
-
-    def __init__(self, pipe: IO[bytes] | None) -> None:
-        assert pipe is not None  # noqa: S101 - Popen was called with PIPE
-        self._pipe = pipe
-        self._kept = b""
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def lines(self) -> str:
-        """Return the last lines, as one line; those that come later are not waited for."""
-        self._thread.join(_LAST_OUTPUT)
-        lines = [one.strip() for one in self._kept.decode(errors="replace").splitlines() if one.strip()]
-        return escape_controls(" | ".join(lines[-_LINES:]))
-
-    def _read(self) -> None:
-        with self._pipe:
-            while chunk := os.read(self._pipe.fileno(), 65536):
-                self._kept = (self._kept + chunk)[-_OUTPUT:]
 
 
 def _problem(code: int) -> str | None:

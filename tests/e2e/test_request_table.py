@@ -59,7 +59,7 @@ def test_the_number_of_requests_that_are_listed_is_limited(
 
 
 def test_the_size_of_what_is_listed_is_limited(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small items that become large, valid or not, cannot take the memory and time of a caller that lists requests."""
+    """Small items that become large, valid or not, cannot exhaust a caller who lists requests."""
     monkeypatch.setattr(request_table, "MOST_BYTES", 200_000)
     made = [plan(tmp_path, time.time() - age) for age in (30, 20, 10)]
     for one in made:

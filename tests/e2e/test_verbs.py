@@ -62,6 +62,12 @@ def test_a_shell_command_line_needs_no_key(crpc: Crpc) -> None:
     assert crpc("shell", "run", "echo hello", "--json", "--yes").stdout.count("hello") == len(NODES)
 
 
+def test_inputs_of_a_shell_command_can_be_options(crpc: Crpc) -> None:
+    """As with other actions, `--cwd /` is `cwd=/`."""
+    done = crpc("shell", "run", "pwd; echo $PWD", "--cwd", "/", "-I", "node01.lab", "--fields", "stdout")
+    assert (done.returncode, done.stdout.count("/")) == (0, 2)
+
+
 def test_jobs_are_followed_until_they_end(crpc: Crpc) -> None:
     """With --tail each line has the name of its node, stderr stays on standard error, and failed jobs are named."""
     done = crpc(

@@ -218,6 +218,7 @@ def test_forms_of_output(crpc: Crpc, tmp_path: Path) -> None:
         (["--dm", "broadcast"], "--dm, --dt: nodes are watched in the registry, not asked"),
         (["--batch"], "--batch: has no effect without a command (add --exec or --exec-json)"),
         (["--exec", " "], "--exec: the command must not be empty"),
+        (["--exec-json", ""], "--exec-json: the command must not be empty"),
         (["--on", "joined"], "--on: unknown kind of event 'joined'"),
         (["--expect-all"], "--expect-all: has no effect here"),
         (["--state", "/no/such/state"], "--state /no/such/state: the folder /no/such does not exist (create it)"),

@@ -21,6 +21,8 @@ TIMEOUT = "timeout"
 CANCELLED = "cancelled"
 
 
+IMPORT_ONLY = ""  # in place of the name of an action: the file is imported, and nothing is called
+
 FileState = tuple[int, int, int, int]  # device, inode, size in bytes, time of the last change in nanoseconds
 
 

@@ -18,7 +18,15 @@ from collective.errors import RPCError
 from collective.masking import hide, hide_in
 from collective.node.actions.cgroup import Group
 from collective.node.actions.importing import imported
-from collective.node.actions.job import CRASHED, INVALID_OUTPUT, LARGEST_RESULT, ActionJob, ActionResult, failed_result
+from collective.node.actions.job import (
+    CRASHED,
+    IMPORT_ONLY,
+    INVALID_OUTPUT,
+    LARGEST_RESULT,
+    ActionJob,
+    ActionResult,
+    failed_result,
+)
 from collective.node.actions.program import call_program
 from collective.processes import MARK, die_with_parent
 from collective.run_as import account_environment
@@ -66,6 +74,8 @@ def sent_result(job: ActionJob) -> ActionResult:
 
 def call(job: ActionJob) -> ActionResult:
     """Call the action; the only place where what an action raises becomes a status code."""
+    if job.action == IMPORT_ONLY:
+        return _try_import(job)
     stdout = _CapturedOutput()
     try:
         if job.program:
@@ -90,6 +100,13 @@ def call(job: ActionJob) -> ActionResult:
         message = f"Printed to standard output: {quoted!r} ({stdout.length} characters; return or log them)"
         return failed_result(message, reason=CRASHED, data=hide_in(data, job.secrets))
     return ActionResult(data={} if data is None else data)
+
+
+def _try_import(job: ActionJob) -> ActionResult:
+    """Import the file, and return that it has ended. The daemon imports it as well, and reports what it raises."""
+    with contextlib.redirect_stdout(_CapturedOutput()), contextlib.suppress(BaseException):
+        imported(Path(job.path), job.code)
+    return ActionResult()
 
 
 def _raised(error: RPCError, job: ActionJob) -> ActionResult:

@@ -21,7 +21,7 @@ from collective.bundled import DDLS
 from collective.errors import ConfigError, DDLError
 from collective.node.actions.importing import compiled, imported
 from collective.node.paths import may_exist
-from collective.node.plugins import programs
+from collective.node.plugins import import_trial, programs
 from collective.node.plugins.programs import NotActive
 from collective.ownership import replaceable
 from collective.yaml_file import read_yaml
@@ -136,15 +136,20 @@ def _listed(folder: Path, wanted: Callable[[Path], bool], problems: list[tuple[s
 
 
 def import_code(path: Path) -> tuple[ModuleType, bytes]:
-    """Import a file; return the module and its compiled code. Raise DDLError with a one-line reason."""
+    """Import a file; return the module and its compiled code. Raise DDLError with a one-line reason.
+
+    Another process imports it first (import_trial.py), except for what ships with this package.
+    """
     try:
         code = compiled(path)
-        return imported(path, code), code
+        problem = None if path.is_relative_to(bundled_code()) else import_trial.problem(path, code)
+        if problem is None:
+            return imported(path, code), code
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DDLError(f"{path}: cannot be imported: {reason}") from None
+        problem = "cannot be imported: " + " ".join(f"{type(error).__name__}: {error}".split())
+    raise DDLError(f"{path}: {problem}")
 
 
 def read_settings(path: Path, described: ddl.DDL | None = None) -> Mapping[str, Any]:

@@ -141,7 +141,7 @@ def _delivery(
     """Return what is done with the events of a watch: a command, or a template."""
     identity = account(settings)
     if settings.template is None:
-        command = Command(settings.command, settings.form, settings.timeout, identity)
+        command = Command(settings.command, settings.form, settings.timeout, identity, logged=True)
         return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
     from collective.node.service.template_delivery import TemplateDelivery  # few watches have one
     from collective.templates.commands import Commands
