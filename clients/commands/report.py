@@ -18,7 +18,7 @@ from collective.clients.render.formatting import shallow
 from collective.clients.render.view import Screen
 from collective.clients.streams import notice, write
 from collective.clients.view_options import add_quiet, read_view
-from collective.errors import UsageError
+from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 from collective.text import escape_controls
 
@@ -185,7 +185,6 @@ def _list(args: argparse.Namespace) -> int:
 def _listed(name: str, path: Path) -> dict[str, Any]:
     """Return the entry of a report; one that is invalid is described as such."""
     from collective.clients.reports import definition
-    from collective.errors import ConfigError
 
     try:
         report = definition.read(path)
@@ -207,8 +206,6 @@ def _show(args: argparse.Namespace, name: str) -> int:
 
 def _folders(args: argparse.Namespace) -> list[Path]:
     """Return the folders of the user's reports; none without a configuration."""
-    from collective.errors import ConfigError
-
     try:
         return options.client_config(args).reports
     except ConfigError:
