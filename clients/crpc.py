@@ -43,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from collective.clients import nagios
 
         return nagios.as_plugin(arguments, lambda: _dispatch(arguments), debug)
+    return _run(arguments, debug)
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    """Run a command, and turn an error into one line and an exit code."""
     began = time.monotonic()
     try:
         code = _dispatch(arguments)
@@ -99,10 +104,9 @@ def _dispatch(arguments: list[str]) -> int:
     from collective.clients import lookup
 
     try:
-        code = lookup.find(arguments).run()
+        return lookup.find(arguments).run()
     except SystemExit as end:  # argparse, after --help and --version
-        code = int(end.code or 0)
-    return code
+        return int(end.code or 0)
 
 
 def command_first(arguments: list[str]) -> list[str]:
