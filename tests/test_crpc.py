@@ -270,7 +270,7 @@ def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
 def test_a_name_that_is_too_long_for_a_file_is_one_line(
     configured: Path, capsys: Captured, line: str, code: int, problem: str
 ) -> None:
-    """The system's limit of 255 bytes in a name is no internal error."""
+    """A name of more than 255 bytes, the system's limit, is an error of the command line or configuration."""
     words = [word.format("x" * 300) for word in line.split(" ")]
     ended, out, err = called(words, capsys)
     assert (ended, out, err.count("\n")) == (code, "", 1)
