@@ -255,6 +255,13 @@ def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
     assert (ended.returncode, ended.stderr) == (74, "crpc: cannot write the output: No space left on device\n")
 
 
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code(configured: Path) -> None:
+    """Python's own exit code for that is 1, which would mean that no node matched."""
+    command = [sys.executable, "-m", "collective.clients.crpc", "nosuch"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, stderr=full, cwd=configured, check=False).returncode == 64
+
+
 def test_the_help_of_an_action_has_its_usage_line_and_the_options(unconfigured: None, capsys: Captured) -> None:
     """The usage line names the inputs with their types; the documentation and the options of a request follow."""
     for words in (["package", "install", "--help"], ["-h", "package", "-v", "install", "package=zsh"]):
