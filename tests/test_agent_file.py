@@ -102,7 +102,11 @@ def test_backups_of_one_second_have_different_names(area: Path, monkeypatch: pyt
     path.write_text("0")
     kept = []
     for text in (b"1", b"2", b"3"):
-        content = {"sha256": hashlib.sha256(text).hexdigest(), "size": 1, "content": base64.b64encode(text).decode()}
+        content: dict[str, Any] = {
+            "sha256": hashlib.sha256(text).hexdigest(),
+            "size": 1,
+            "content": base64.b64encode(text).decode(),
+        }
         reply = file.put(str(path), **content, backup=True, settings=settings(area), caller="alice")
         kept.append(Path(reply["backup"]))
     assert [one.read_text() for one in kept] == ["0", "1", "2"]
