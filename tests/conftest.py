@@ -42,12 +42,13 @@ hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
-def _unchanged_log_level() -> Iterator[None]:
-    """Restore the level of the product's logger, which each command sets: later tests read its records."""
+def _unchanged_logger() -> Iterator[None]:
+    """Restore the level and the handlers of the product's logger, which each command sets: later tests read both."""
     logger = logging.getLogger("collective")
-    before = logger.level
+    level, handlers = logger.level, list(logger.handlers)
     yield
-    logger.setLevel(before)
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture

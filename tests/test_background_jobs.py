@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.jobs import ALICE, BOB, OpenJobs, control, job, result, stored
 from support.node_server import REPLIES, audit, body, call_node, digest_of, replies, request, send
 from support.waiting import wait_until
@@ -71,6 +72,16 @@ def test_a_failed_job_keeps_its_reason(network: Network) -> None:
     assert (found["statuscode"], found["data"]["exitcode"]) == (1, 3)
     unknown = control(network, "result", id="0" * 32)
     assert (unknown.statuscode, unknown.statusmsg.startswith("there is no job '000")) == (1, True)
+
+
+def test_undeclared_outputs_of_a_job_are_logged(network: Network, caplog: pytest.LogCaptureFixture) -> None:
+    """The outputs of a job are checked as those of a request are."""
+    sent = replace(job(""), agent="odd", action="extra", data={})
+    call_node(network, sent)
+    assert result(network, sent.id)["result"]["data"] == {"number": 7, "nubmer": 8}
+    assert [vars(one)["outputs"] for one in caplog.records if one.getMessage() == "action.undeclared_outputs"] == [
+        ["'nubmer'"]
+    ]
 
 
 def test_a_job_can_be_a_dry_run(network: Network, tmp_path: Path) -> None:

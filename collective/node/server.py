@@ -22,12 +22,13 @@ from collective.node.jobs.running_requests import RunningRequests
 from collective.node.jobs.store import JobStore, open_database
 from collective.node.plugins.agents import LoadedAgents
 from collective.node.plugins.plugin_set import Plugins
+from collective.node.requests.action_caller import ActionCaller
 from collective.node.requests.admission import Admission
 from collective.node.requests.authorization import Authorizer, DecidingPolicy
 from collective.node.requests.counters import Statistics
 from collective.node.requests.decision_audit import DecisionAudit
 from collective.node.requests.duplicate_counter import DuplicateCounter
-from collective.node.requests.executor import ActionCaller, RequestExecutor
+from collective.node.requests.executor import RequestExecutor
 from collective.node.requests.older_callers import OlderCallers
 from collective.node.requests.pipeline import Pipeline
 from collective.node.requests.pools import MakePool, RequestPools, thread_pool

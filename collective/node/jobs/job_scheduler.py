@@ -12,15 +12,13 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
-from collective.errors import Failed, InvalidInput, MessageError, RPCError
+from collective.errors import Failed, InvalidInput, MessageError
 from collective.messages import MAX_DELAY, Reply
 from collective.node.actions.job import CANCELLED as WAS_CANCELLED
-from collective.node.actions.job import CRASHED, ActionResult, failed_result
 from collective.node.actions.job import INTERRUPTED as WAS_INTERRUPTED
+from collective.node.actions.job import ActionResult, failed_result
 from collective.node.jobs.orders import Orders
 from collective.node.jobs.store import (
     CANCELLED,
@@ -33,6 +31,7 @@ from collective.node.jobs.store import (
     JobStore,
     StoredJob,
 )
+from collective.node.requests.action_caller import ActionCaller, raised_result
 from collective.node.requests.admission import Admission
 from collective.node.requests.authorization import Authorizer
 from collective.node.requests.context import AdmittedRequest
@@ -53,16 +52,6 @@ _LOOK = 60.0  # seconds between two looks at the store without a job that is due
 _AGAIN = 1.0  # seconds until a job is tried again that could not start: the node is busy, or frozen
 
 
-class CallsActions(Protocol):
-    """Calls the action of an admitted request."""
-
-    def listed(self, admitted: AdmittedRequest) -> AbstractContextManager[None]:
-        """List a request among those that run for the time of a block, in which it can be cancelled."""
-
-    def call(self, admitted: AdmittedRequest, timeout: float) -> ActionResult:
-        """Call the action with at most `timeout` seconds, and return its unchecked result."""
-
-
 @dataclass(frozen=True)
 class JobParts:
     """What jobs are read, checked, run and audited with. `now` returns the server's time in Unix seconds."""
@@ -71,7 +60,7 @@ class JobParts:
     decoder: RequestDecoder
     authorizer: Authorizer
     admission: Admission
-    caller: CallsActions
+    caller: ActionCaller
     pools: RequestPools
     decisions: DecisionAudit
     audit: AuditLog
@@ -211,17 +200,10 @@ class JobScheduler:
             self._forget(job)
 
     def _call(self, admitted: AdmittedRequest) -> ActionResult:
-        action = admitted.action
         try:
-            result = self._parts.caller.call(admitted, action.timeout)
-            if not result.statuscode:
-                complete = not admitted.request.dry_run
-                result = result._replace(data=action.check_output(result.data, complete=complete))
-        except RPCError as error:
-            return ActionResult(error.statuscode, str(error), error.reason, error.data)
+            result = self._parts.caller.call(admitted, admitted.action.timeout)
         except Exception as error:
-            log.exception("node.internal_error", extra={"agent": admitted.agent.name, "action": action.name})
-            return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
+            result = raised_result(admitted, error)
         return result if isinstance(result.data, dict) else result._replace(data={})
 
     def _conclude(self, job: StoredJob, state: str, result: ActionResult, before: str = SCHEDULED) -> None:
