@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import itertools
 import os
 import pwd
 import secrets
@@ -141,9 +142,11 @@ class Place:
                 os.unlink(name, dir_fd=self.folder)
 
     def backup(self) -> str:
-        """Copy the file to a name with the time, beside it; return that path."""
-        name = f"{self.name}.backup-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        copy = Place(str(PurePosixPath(self.path).with_name(name)), name, self.folder)
+        """Copy the file to a new name with the time, beside it; return that path."""
+        first = f"{self.name}.backup-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
+        copies = (Place(str(PurePosixPath(self.path).with_name(name)), name, self.folder) for name in names)
+        copy = next(one for one in copies if one.status() is None)  # there may be one of the same second
         with self.open() as source:
             found = os.fstat(source.fileno())
             owner = Owner(found.st_uid, found.st_gid, found.st_mode & _KEPT)

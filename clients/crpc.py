@@ -10,13 +10,13 @@ Modules are imported when they are needed, so that `crpc --help` and a mistyped 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from collective import standard_streams
 from collective.clients import streams
 from collective.errors import CollectiveError, UsageError
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from collective.clients import completion
 
         return completion.run(arguments[1:])
-    _open_closed_streams()
+    standard_streams.open_closed()
     streams.close_log()  # of an earlier command line in this process
     debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     _print_warnings()
@@ -43,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from collective.clients import nagios
 
         return nagios.as_plugin(arguments, lambda: _dispatch(arguments), debug)
+    return _run(arguments, debug)
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    """Run a command, and turn an error into one line and an exit code."""
     began = time.monotonic()
     try:
         code = _dispatch(arguments)
@@ -63,14 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:
         # The reader of our output closed it early, as `head` does.
-        streams.discard_output()
+        standard_streams.discard_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.filename is not None:  # not standard output
             return _internal_error(error, debug)
         from collective.exit_codes import UNWRITABLE
 
-        streams.discard_output()
+        standard_streams.discard_output()
         _print_error(f"cannot write the output: {error.strerror or error}", debug)
         return UNWRITABLE
     except Exception as error:
@@ -90,13 +95,6 @@ def _internal_error(error: Exception, debug: bool) -> int:
     return INTERNAL
 
 
-def _open_closed_streams() -> None:
-    """Open /dev/null for standard streams that the parent process closed (`2>&-`)."""
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - open until the process ends
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-
-
 def _dispatch(arguments: list[str]) -> int:
     arguments = command_first(arguments)
     if arguments[:1] == ["--"]:  # the end of the options before the command
@@ -106,10 +104,9 @@ def _dispatch(arguments: list[str]) -> int:
     from collective.clients import lookup
 
     try:
-        code = lookup.find(arguments).run()
+        return lookup.find(arguments).run()
     except SystemExit as end:  # argparse, after --help and --version
-        code = int(end.code or 0)
-    return code
+        return int(end.code or 0)
 
 
 def command_first(arguments: list[str]) -> list[str]:
@@ -146,11 +143,12 @@ _WARNINGS = _Warnings()
 
 
 def _print_error(text: str, debug: bool) -> None:
-    if debug:
-        import traceback
+    with suppress(OSError):  # a full disk must not change the exit code
+        if debug:
+            import traceback
 
-        traceback.print_exc()
-    streams.notice(text)
+            traceback.print_exc()
+        streams.notice(text)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def _usual_seconds(plan: CallPlan, runs: RunFolder) -> float | None:
     seen = 0
     for file in runs.newest()[:_LOOK_BACK]:
         with suppress(OSError, UsageError):
-            begin = file.summary().begin
+            begin = file.begin()
             if (begin.get("agent"), begin.get("action")) != (plan.action.agent, plan.action.name):
                 continue
             replies = saved_run.read(file).replies.values()

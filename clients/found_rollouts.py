@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients import run_records, saved_runs
 from collective.clients.streams import notice
-from collective.errors import UsageError
+from collective.errors import NotFound, UsageError
 from collective.suggestions import suggest
 from collective.text import plural
 
@@ -71,8 +71,6 @@ def every(config: ClientConfig, prefix: str = "") -> list[FoundRollout]:
 
 def _shared_runs(config: ClientConfig, shared: RunStore) -> list[RunEntry]:
     """Return the shared rollouts; none while no table was created and none is needed."""
-    from collective.errors import NotFound
-
     try:
         return shared.runs()
     except NotFound as error:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from types import FrameType
 
+from collective import standard_streams
 from collective.clients import streams
 from collective.clients.commands import COMMANDS
 from collective.errors import CollectiveError
@@ -75,7 +76,7 @@ def _unknown(arguments: Sequence[str], reason: str) -> int:
         streams.write(f"{one_line(name)}: UNKNOWN: {one_line(reason)}\n")
         sys.stdout.flush()
     except OSError:  # the reader has closed the pipe, or the disk is full
-        streams.discard_output()
+        standard_streams.discard_output()
     return UNKNOWN
 
 

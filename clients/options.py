@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective import durations
 from collective.clients.completed_by import completed_by
-from collective.clients.node_lists import CHOICES
+from collective.clients.node_lists import CHOICES, is_set, read_nodes
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -179,8 +179,6 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
     if args.nodes is None and args.nodes_from is not None:
         raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
     if args.nodes is not None:
-        from collective.clients.node_lists import is_set, read_nodes
-
         listed = read_nodes(args.nodes, args.nodes_from, sources)
         if any(map(is_set, listed)):
             sets = _with_list(sets, listed, args)

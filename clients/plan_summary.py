@@ -18,6 +18,7 @@ from collective.config import REQUESTS_AUTO, REQUESTS_LOCAL, REQUESTS_SHARED
 from collective.durations import in_words as in_time
 from collective.errors import UsageError
 from collective.nodesets import fold_any
+from collective.path_checks import may_exist
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def find_plan(word: str, config: ClientConfig) -> StoredPlan:
     from collective.fleet.request_store import is_id
 
     path = Path(word)
-    if path.exists() or not is_id(word):
+    if may_exist(path) or not is_id(word):
         return PlanFile(path)
     return request_store(config).find(word)
 

@@ -14,9 +14,10 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
@@ -243,11 +244,13 @@ def _print_stopped(call: Call) -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(stop: Callable[[], None] | None = None) -> Iterator[None]:
     """Let the first Ctrl-C, SIGTERM or SIGHUP raise KeyboardInterrupt, and the second one end the program at once.
 
-    A lost connection or `timeout` must not end a call without a word: the actions go on.
+    A lost connection or `timeout` must not end a call without a word: the actions go on. The second one calls `stop`
+    before, which kills the processes that would go on without this one.
     """
+    end = partial(_end_at_once, stop)
     # Any other handler is the program's own, or the parent process ignores the signal, as nohup does.
     before = {number: usual for number, usual in _USUAL.items() if signal.getsignal(number) == usual}
 
@@ -255,7 +258,7 @@ def interruptible() -> Iterator[None]:
         for number in before:
             # A terminal that is closed sends SIGHUP twice: also when its shell has ended.
             twice = number == received == signal.SIGHUP
-            signal.signal(number, signal.SIG_IGN if twice else _end_at_once)
+            signal.signal(number, signal.SIG_IGN if twice else end)
         raise KeyboardInterrupt
 
     for number in before:
@@ -269,8 +272,10 @@ def interruptible() -> Iterator[None]:
                 signal.signal(number, usual)
 
 
-def _end_at_once(_signal: int, _frame: object) -> None:
+def _end_at_once(stop: Callable[[], None] | None, _signal: int, _frame: object) -> None:
     restore_terminal()
+    if stop:
+        stop()
     os.write(2, b"crpc: interrupted\n")
     os._exit(STOPPED)
 

@@ -17,9 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options, plan_forecast
-from collective.clients.plan_forecast import reason_lines
-from collective.clients.plan_summary import job_line
+from collective.clients import options
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
 from collective.durations import in_words as in_time
@@ -81,16 +79,17 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
         write_new(args.save_plan, saved_document(plan, around, fleet), "--save-plan")
     from collective.clients.expected_duration import expected_seconds
     from collective.clients.output import Output, show
+    from collective.clients.plan_forecast import forecast
 
     seconds = expected_seconds(plan, options.run_folder(fleet.config))
-    forecast = plan_forecast.forecast(plan, fleet, args.policy, dry_run=args.dry_run)
-    document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds, **forecast.document()}
+    found = forecast(plan, fleet, args.policy, dry_run=args.dry_run)
+    document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds, **found.document()}
     rows = [(number, wave.rank, node) for number, wave in enumerate(plan.waves, start=1) for node in wave.nodes]
-    text = _text(plan, around, cost, seconds) + forecast.text()
+    text = _text(plan, around, cost, seconds) + found.text()
     show(args, Output("rollout-preview", document, _COLUMNS, rows, lambda: text))
     if args.save_plan and not args.quiet:
         notice(f"plan saved: run it with 'crpc apply {args.save_plan}'")
-    return forecast.exit_code if plan.nodes else NO_NODES
+    return found.exit_code if plan.nodes else NO_NODES
 
 
 def saved_document(plan: CallPlan, around: Surroundings, fleet: Fleet, valid: float | None = None) -> dict[str, Any]:
@@ -152,6 +151,9 @@ def _document(plan: CallPlan, around: Surroundings, cost: CallCost, fleet: Fleet
 
 def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float | None) -> str:
     """Return the plan as lines of text."""
+    from collective.clients.plan_forecast import reason_lines
+    from collective.clients.plan_summary import job_line
+
     lines = [f"{_call(plan.action, plan.data)} on {_counted(plan.nodes)}"]
     if len(plan.waves) > 1:
         for number, wave in enumerate(plan.waves, start=1):

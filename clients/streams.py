@@ -105,11 +105,6 @@ def close_log() -> None:
     _log.clear()
 
 
-def discard_output() -> None:
-    """Discard what is still buffered for standard output, because the interpreter would try to write it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def notice(text: str) -> None:
     """Write one line about the work of the command to standard error."""
     write(f"crpc: {escape_controls(text)}\n", sys.stderr)

@@ -57,7 +57,9 @@ def render(args: argparse.Namespace) -> int:
 
 
 def read_file(path: Path) -> tuple[WatchSettings, TemplateSettings]:
-    """Return the watch in a YAML file, and its template. Raises ConfigError."""
+    """Return the watch in a YAML file, and its template. Raises ConfigError, and UsageError for a file of confd."""
+    if path.suffix == ".toml":
+        raise UsageError(f"{path}: is not YAML (convert a file of confd with 'crpc template import {path}')")
     settings = read_watch("template", read_yaml(path), f"{path}: watch", path.absolute().parent)
     if settings.template is None:
         raise ConfigError(f"{path}: required key 'template' is missing")

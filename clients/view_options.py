@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from collective.clients.render.view import View
 from collective.clients.streams import notice
 from collective.errors import UsageError
+from collective.path_checks import is_folder, may_exist
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -206,10 +207,10 @@ def check_output_file(path: Path, forms: Sequence[str] = ()) -> None:
     if suffix in _OTHER_FILES and suffix not in forms:
         known = ", ".join([*forms, ".json", ".jsonl", ".yaml", ".csv"])
         raise UsageError(f"--output-file {path}: unknown form '{path.suffix}' (use {known} or .txt)")
-    if path.is_dir():
+    if is_folder(path):
         raise UsageError(f"--output-file {path}: is a folder")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        problem = "cannot be written" if folder.is_dir() else f"there is no folder {folder}"
+    if not os.access(path if may_exist(path) else folder, os.W_OK):
+        problem = "cannot be written" if is_folder(folder) else f"there is no folder {folder}"
         raise UsageError(f"--output-file {path}: {problem}")
 
 

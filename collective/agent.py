@@ -34,6 +34,7 @@ It can name the same keyword-only parameters, and one more:
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -240,7 +241,8 @@ def _feed(pipe: IO[bytes] | None, text: str) -> None:
 class _Stream:
     """Read a pipe to its end in the background and keep at most `keep` bytes: the start and the end.
 
-    A child that the command left running can keep the pipe open, so `text` waits for the end only a second.
+    A child that the command left running can keep the pipe open, so `text` waits for the end only a second, and up to
+    another one while there is something to read: this process may just have been paused.
     """
 
     def __init__(self, pipe: IO[bytes] | None, keep: int, store: Callable[[], IO[bytes]] | None = None) -> None:
@@ -286,8 +288,21 @@ class _Stream:
         del self._tail[:excess]
         self._dropped += excess
 
+    def _is_readable(self) -> bool:
+        """Return whether the pipe has output that has not been read, or has ended."""
+        poll = select.poll()
+        try:
+            poll.register(self._pipe, select.POLLIN)
+        except ValueError:  # the thread has closed it
+            return True
+        return bool(poll.poll(0))
+
     def text(self) -> str:
         self._thread.join(timeout=1.0)
+        for _ in range(10):
+            if not self._thread.is_alive() or not self._is_readable():
+                break
+            self._thread.join(timeout=0.1)
         head, tail = bytes(self._head), bytes(self._tail)
         excess = max(0, len(tail) - self._half)
         dropped = self._dropped + excess

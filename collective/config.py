@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
 from collective.ownership import replaceable
+from collective.path_checks import is_folder, may_exist
 from collective.suggestions import suggest
 from collective.user_folders import user_folder
 
@@ -270,10 +271,10 @@ def _find(name: str) -> Path:
     given = os.environ.get("COLLECTIVE_CONFIG")
     if given:
         # A folder can hold both files, so that labs and tests need only one variable.
-        return Path(given) / name if Path(given).is_dir() else Path(given)
+        return Path(given) / name if is_folder(Path(given)) else Path(given)
     places = [user_folder("CONFIG") / name, SYSTEM_FOLDER / name]
     for place in places:
-        if place.exists():
+        if may_exist(place):
             return place
     searched = ", ".join(str(place) for place in places)
     raise ConfigError(f"{name} not found, searched {searched} (create one, or use --config FILE)")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from collective.quick_check import certainly_valid
 from collective.time_limit import CHECK_SECONDS, limited
-from collective.usual_mismatch import UsualMismatch, usual_mismatch
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
+
+    from collective.usual_mismatch import UsualMismatch
 
 
 class SchemaCheck:
@@ -30,6 +31,8 @@ class SchemaCheck:
         schema = self._schema if part is None else part
         if certainly_valid(schema, data, seconds):
             return None
+        from collective.usual_mismatch import usual_mismatch  # which most calls do not need
+
         with limited(seconds):
             usual = usual_mismatch(schema, data)
         if usual is not None:

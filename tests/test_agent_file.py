@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,24 @@ def test_setuid_is_not_kept(area: Path, action: str) -> None:
     assert written.stat().st_mode & 0o7777 == 0o777
     file.put(str(path), **inputs, mode="4755", settings=settings(area), caller="alice")
     assert path.stat().st_mode & 0o7777 == 0o4755
+
+
+def test_backups_of_one_second_have_different_names(area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second change within the same second does not replace the backup of the first one."""
+    monkeypatch.setattr(time, "strftime", lambda *_: "20260101T000000Z")
+    path = area / "write" / "conf"
+    path.write_text("0")
+    kept = []
+    for text in (b"1", b"2", b"3"):
+        content: dict[str, Any] = {
+            "sha256": hashlib.sha256(text).hexdigest(),
+            "size": 1,
+            "content": base64.b64encode(text).decode(),
+        }
+        reply = file.put(str(path), **content, backup=True, settings=settings(area), caller="alice")
+        kept.append(Path(reply["backup"]))
+    assert [one.read_text() for one in kept] == ["0", "1", "2"]
+    assert [one.name for one in kept] == [f"conf.backup-20260101T000000Z{end}" for end in ("", "-2", "-3")]
 
 
 def test_a_last_piece_that_is_sent_again_does_no_harm(area: Path) -> None:

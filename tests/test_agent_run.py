@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,25 @@ def test_a_child_that_holds_the_pipe_is_not_waited_for() -> None:
     done = run(["sh", "-c", "sleep 20 & echo done"])
     assert (done.stdout, done.exitcode) == ("done\n", 0)
     assert time.monotonic() - began < 10
+
+
+def test_output_is_read_after_a_pause_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second that output is waited for may have passed while this process, or its machine, did not run."""
+    waited = threading.Event()
+    read, join = os.read, threading.Thread.join
+
+    def read_late(descriptor: int, size: int) -> bytes:
+        assert size < 65536 or waited.wait(30)
+        return read(descriptor, size)
+
+    def join_in_vain(thread: threading.Thread, timeout: float | None = None) -> None:
+        if waited.is_set():
+            join(thread, timeout)
+        waited.set()
+
+    monkeypatch.setattr(os, "read", read_late)
+    monkeypatch.setattr(threading.Thread, "join", join_in_vain)
+    assert run(["printf", "abc"]).stdout == "abc"
 
 
 def test_missing_command_and_missing_folder_have_different_errors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,43 @@ def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
     assert (ended.returncode, ended.stderr) == (74, "crpc: cannot write the output: No space left on device\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "problem"),
+    [
+        ("ping --output-file {}", 64, "cannot be written"),
+        ("apply {}", 64, "File name too long"),
+        ("approve {}", 64, "File name too long"),
+        ("check {}", 64, "not a folder"),
+        ("run-local shell run command=ls --folder {}", 64, "not a folder"),
+        ("keys trust {}\nx --as a@b", 64, "has 2 lines"),
+        ("--config {} ping", 78, "cannot be read: File name too long"),
+    ],
+)
+def test_a_name_that_is_too_long_for_a_file_is_one_line(
+    configured: Path, capsys: Captured, line: str, code: int, problem: str
+) -> None:
+    """A name of more than 255 bytes, the system's limit, is an error of the command line or configuration."""
+    words = [word.format("x" * 300) for word in line.split(" ")]
+    ended, out, err = called(words, capsys)
+    assert (ended, out, err.count("\n")) == (code, "", 1)
+    assert problem in err
+
+
+def test_a_configuration_with_a_name_that_is_too_long_is_wrong(
+    unconfigured: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable is named by the file that it leads to."""
+    monkeypatch.setenv("COLLECTIVE_CONFIG", "x" * 300)
+    assert called(["ping"], capsys) == (78, "", f"crpc: {'x' * 300}: cannot be read: File name too long\n")
+
+
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code(configured: Path) -> None:
+    """Python's own exit code for that is 1, which would mean that no node matched."""
+    command = [sys.executable, "-m", "collective.clients.crpc", "nosuch"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, stderr=full, cwd=configured, check=False).returncode == 64
+
+
 def test_the_help_of_an_action_has_its_usage_line_and_the_options(unconfigured: None, capsys: Captured) -> None:
     """The usage line names the inputs with their types; the documentation and the options of a request follow."""
     for words in (["package", "install", "--help"], ["-h", "package", "-v", "install", "package=zsh"]):

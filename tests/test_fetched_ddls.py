@@ -183,7 +183,7 @@ def test_nodes_that_do_not_answer_are_not_a_usage_error(network: Network, monkey
 
 
 def test_the_error_about_an_unknown_agent_names_the_setting(network: Network) -> None:
-    """An agent that is missing here may be one of the nodes, so the error names `ddl_source`."""
+    """The error names the setting `ddl_source: local`, because the agent may be one of the nodes."""
     config = replace(network.fleet.config, ddls=[], ddl_source="local")
     catalog = Catalog()
     ddl_source.complete(catalog, config, "odd")

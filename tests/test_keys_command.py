@@ -146,6 +146,19 @@ def test_a_line_that_means_more_than_a_key_is_refused(
     assert not (configured / "allowed_signers").exists()
 
 
+def test_the_text_of_a_private_key_is_refused_and_not_printed(configured: Path, capsys: Captured) -> None:
+    """The error does not quote the argument, which would reveal the key."""
+    text = (configured / "key").read_text()
+    assert trust(configured, text, "--as", "alice") == 64
+    assert capsys.readouterr().err == "crpc: PUBKEY: contains a private key (use the .pub file)\n"
+
+
+def test_an_authority_without_names_is_not_trusted_as_a_key(configured: Path, capsys: Captured) -> None:
+    """The option of authorized_keys is not taken for the name of a signer."""
+    assert trust(configured, f"cert-authority {KEY.public.line}", "--as", "alice") == 64
+    assert "is the line of a cert-authority" in capsys.readouterr().err
+
+
 def test_a_missing_allowed_signers_file_is_created(configured: Path) -> None:
     """`crpc keys trust` creates the file and its folder."""
     assert trust(configured / "etc", KEY.public.line, "--as", "alice") == 0

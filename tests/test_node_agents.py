@@ -83,7 +83,7 @@ INVALID: dict[str, tuple[str | None, str | None, str, str]] = {
     "bad JSON": (CODE, "{", "hammer.json", "cannot be read as JSON"),
     "no DDL at all": (CODE, "{}", "hammer.json", "'metadata' is a required property"),
     "bad schema": (CODE, description(inputs={"type": "object", "properties": {"at": {"type": "text"}}}), "hammer.json",
-                   "'text' is not valid"),
+                   "unknown type 'text'"),
     "another name": (CODE, description("saw"), "hammer.json", "metadata.name is 'saw'"),
     "another action": (CODE, description(action="sing"), "hammer.py", "is missing (write a function 'sing'"),
     "too many parameters": (CODE.replace("at,", "at, color,"), description(), "hammer.py",

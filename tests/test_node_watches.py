@@ -205,6 +205,26 @@ def test_a_watch_keeps_a_file_current(tmp_path: Path, caplog: pytest.LogCaptureF
     assert errors[0] == f"{source}:1: 'nothing' is undefined"
 
 
+def test_a_template_that_others_can_change_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The start refuses such a template, and so does each later look at it: the file is written as root."""
+    source, out = tmp_path / "t.j2", tmp_path / "out"
+    source.write_text("one")
+    registry = MemoryRegistry()
+    watch = make(tmp_path, registry, template={"src": str(source), "dest": str(out)}, every=0.05)
+    watch.start()
+    wait_until(out.exists, 20)
+    source.chmod(0o666)
+    source.write_text("{{ members | length }}")
+    wait_until(lambda: "template.failed" in caplog.messages, 20)
+    put(registry, "a")
+    assert out.read_text() == "one"
+    source.chmod(0o644)
+    wait_until(lambda: out.read_text() == "1", 20)
+    watch.stop()
+    errors = [getattr(record, "error", "") for record in caplog.records if record.message == "template.failed"]
+    assert errors == [f"template not used: {source}: writable by all users (use 'chmod o-w {source}')"]
+
+
 def updated(folder: ReadableFolder, registry: MemoryRegistry, **template: object) -> NodeWatch:
     """Start a watch whose commands run as `daemon`."""
     paths = {"src": str(folder.path / "src.j2"), "dest": str(folder.path / "out.cfg")}

@@ -239,7 +239,7 @@ INVALID = {
     "rules:\n- select: web and": (2, "rule 1: select: 'web and': column 8"),
     "rules:\n- select: fstat('/x').md5=1": (2, "rule 1: select: data functions are not allowed in a policy"),
     "rules:\n- inputs: [a]": (2, "rule 1: inputs: must be a JSON Schema, not a list"),
-    "rules:\n- inputs:\n    type: strin": (3, "rule 1: inputs.type: 'strin' is not valid"),
+    "rules:\n- inputs:\n    type: strin": (3, "rule 1: inputs.type: unknown type 'strin' (did you mean 'string'?)"),
     "rules:\n- inputs: {$ref: 'http://example.com/x'}": (
         2,
         "rule 1: inputs: $ref 'http://example.com/x' does not",

@@ -137,6 +137,16 @@ def test_a_template_gets_the_rows() -> None:
     assert templates.write(found) == "web9=;web10=;db1=;evil=;"
 
 
+def test_an_unknown_variable_of_a_template_is_refused() -> None:
+    """Only the members of a row may be absent; a misspelled variable would make an empty report."""
+    with pytest.raises(ConfigError, match=r"template: unknown variable 'node' \(did you mean 'nodes'\?\)"):
+        templates.write(make_content(template="{% for one in node %}{{ one.identity }}{% endfor %}"))
+    found = make_content(
+        template="{% macro m(a) %}{{ a }}{{ varargs }}{% endmacro %}{{ m(title) }}{{ range(1) | list }}"
+    )
+    assert templates.write(found).endswith("[][0]")
+
+
 def test_pages_of_a_template() -> None:
     """Each page has the heading and its rows."""
     found = make_content(page_heading="{{ page }}/{{ pages }}", page_body="{{ node.identity }}", page_length=3)
@@ -209,6 +219,7 @@ def test_every_shipped_report_is_valid(name: str) -> None:
         ("{title: a, columns: [{heading: B, value: c}], sort: [b]}", "sort: there is no column 'b' (headings: B)"),
         ("{title: a, columns: [{heading: B, value: c}, {heading: B, value: d}]}", "heading 'B' is used twice"),
         ("{title: a, columns: [{heading: B, value: c, format: d}]}", "columns.0.format: 'd' is not one of"),
+        ("{title: a, source: facts}", "source: must be 'nodes', or a mapping with agent and action"),
         ("{title: a, sources: b}", "unknown key 'sources'"),
     ],
 )
@@ -228,6 +239,8 @@ def test_a_wrong_report_is_refused(folder: Path, capsys: Captured, file: str, pr
         ("hardware --html -o json", "--html: not allowed with -o json"),
         ("hardware --html --count", "--html: prints the whole report"),
         ("hardware --markdown --fields Node", "--markdown: prints the whole report"),
+        ("show", "report show: needs the name of one report"),
+        ("list all", "unexpected argument 'all'"),
         ("serial-numbers -o csv", "is a template, and has no columns for -o csv"),
     ],
 )

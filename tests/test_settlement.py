@@ -81,6 +81,17 @@ def test_requests_of_other_callers_are_settled_with_all_only(network: Network, t
     assert control(network, "settle", BOB, id=sent.id, all=True).data["became"] == "ended"
 
 
+def test_another_caller_does_not_stand_in_for_a_request(network: Network) -> None:
+    """Callers choose the run of a request: one that names the id of another caller's request is not that request."""
+    sent = request("shell", "run", data={"command": "true"})
+    other = request("shell", "run", data={"command": "sleep 60"}, caller=BOB, run=sent.id, timeout=60)
+    send(network, other)
+    wait_until(lambda: bool(control(network, "jobs", BOB).data["jobs"]), 30)
+    assert control(network, "settle", id=sent.id).data["became"] == "revoked"
+    send(network, request("control", "cancel", data={"id": other.id}, caller=BOB))
+    assert {one.action: one.reason for one in replies(network, 2)} == {"cancel": None, "run": "cancelled"}
+
+
 # -- the outcomes of a run
 
 FIRST, MAIN, LAST = (new_id() for _ in range(3))

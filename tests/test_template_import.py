@@ -11,7 +11,7 @@ from support.json_documents import check_document, check_schema
 from collective.clients.commands import template
 from collective.confd_import import read
 from collective.confd_import.go_template import converted
-from collective.errors import ConfigError
+from collective.errors import ConfigError, UsageError
 from collective.membership import Member, Membership
 from collective.membership.serf_convention import Self
 from collective.template_settings import read_template
@@ -166,6 +166,12 @@ def test_an_invalid_resource_is_refused(tmp_path: Path, toml: str, error: str) -
     path.write_text(toml)
     with pytest.raises(ConfigError, match=f"{path}: .*{error}"):
         read(path, None, {})
+
+
+def test_a_resource_is_not_rendered(resource: Path) -> None:
+    """The error names the command that converts it."""
+    with pytest.raises(UsageError, match=f"crpc template import {resource}"):
+        template.run(["render", str(resource), "--once"])
 
 
 def test_keys_of_a_resource_without_counterpart_are_listed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collective.clients.nagios import CHECKS, UNKNOWN
 from collective.clients.parser import Parser
 from collective.clients.streams import notice, write
 from collective.errors import TransportError, UsageError
+from collective.path_checks import is_folder
 
 if TYPE_CHECKING:
     from collective.clients.checks.measures import Measured
@@ -57,7 +58,7 @@ def _make_parser(name: str) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; return the exit code for Nagios. Errors are raised, and UNKNOWN for the caller."""
-    if Path(args.verb).is_dir():
+    if is_folder(Path(args.verb)):
         raise UsageError(f"'{args.verb}' is a check and a folder (use './{args.verb}' or another working directory)")
     if "output" in args.from_variables:
         args.output = "text"

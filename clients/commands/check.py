@@ -14,6 +14,7 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.exit_codes import CONFIGURATION, OK
+from collective.path_checks import is_folder
 from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
@@ -45,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     args = make_parser().parse_args(arguments)
     if args.verb:
         return checks.run(args)
-    if not args.folder.is_dir() and (hint := suggest(str(args.folder), CHECKS)):
+    if not is_folder(args.folder) and (hint := suggest(str(args.folder), CHECKS)):
         raise UsageError(f"'{args.folder}' is neither a folder nor a check of a collective ({hint})")
     from collective.authoring.review import ERROR, review
 

@@ -95,9 +95,9 @@ def _same_calls(args: argparse.Namespace, given: SavedRun) -> Iterator[SavedRun]
 
     for file in saved_runs.folder(args).newest():
         try:
-            summary = file.summary()
+            begin = file.begin()
             same = file.run != given.source.run and all(
-                summary.begin.get(name) == given.begin.get(name) for name in ("agent", "action", "inputs", "collective")
+                begin.get(name) == given.begin.get(name) for name in ("agent", "action", "inputs", "collective")
             )
             if same:
                 yield saved_run.read(file)

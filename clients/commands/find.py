@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output
@@ -65,17 +66,26 @@ def run(arguments: Sequence[str]) -> int:
     if args.verbose:
         elapsed_ms = (time.monotonic() - began) * 1000
         notice(f"discovered {plural(len(nodes), 'node')} in {elapsed_ms:.2f} ms")
-    document: dict[str, Any] = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
+    _show(args, {"collective": config.collective, "count": len(nodes), "nodes": nodes, **_missing(found)})
+    return _exit_code(found, config.expect_all)
+
+
+def _missing(found: Discovery) -> dict[str, Any]:
+    """Return the nodes that may be missing, by the reason."""
     missing = {"silent": list(found.silent), "absent": found.absent}
     missing |= {"not_asked": found.not_asked, "not_evaluated": found.not_evaluated}
-    document |= {name: value for name, value in missing.items() if value}
+    return {name: value for name, value in missing.items() if value}
+
+
+def _show(args: argparse.Namespace, document: Mapping[str, Any]) -> None:
+    """Print the document, or the names of the nodes, or their number."""
+    nodes = document["nodes"]
     if args.only == "count" and not (args.where or args.fields or args.sort or args.jmespath):
         count = len(nodes)
         output.deliver(args, Output("find", document, ["count"], [[count]], lambda: f"{count}\n"))
     else:
         rows = [[name] for name in nodes]
         output.show(args, Output("find", document, ["node"], rows, lambda: "".join(f"{name}\n" for name in nodes)))
-    return _exit_code(found, config.expect_all)
 
 
 def _exit_code(found: Discovery, expect_all: bool) -> int:

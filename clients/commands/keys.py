@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # Names and options before the type of a key.
 _SIGNER_LINE = re.compile(r"(?!ssh-|ecdsa-|sk-)\S.*\s(ssh-|ecdsa-|sk-)")
+_AUTHORITY = "cert-authority"
 _LIMIT = 64 * 1024  # characters of a file with one key
 
 _KEY = ("type", "fingerprint", "public_key", "source", "allowed_signers_line")
@@ -157,7 +159,8 @@ def _read_public_key(argument: str, name: str) -> PublicKey:
 
 def _one_line(argument: str) -> tuple[str, str]:
     """Return the only line of an argument, file or standard input, and where it is from."""
-    is_text = any(char.isspace() for char in argument) and not Path(argument).exists()
+    # os.path: Path.exists raises OSError for a text that is too long for a name
+    is_text = any(char.isspace() for char in argument) and not os.path.exists(argument)  # noqa: PTH110
     where = "PUBKEY" if is_text else "standard input" if argument == STDIN else argument
     text = argument if is_text else Sources().read(argument, where, _LIMIT)
     if "PRIVATE KEY" in text:
@@ -172,7 +175,7 @@ def _check_signer(signer: AllowedSigner) -> None:
     """Raise SignatureError for a line with restrictions, which the new line would not have."""
     from collective.signing.allowed_signers import matches_patterns
 
-    if signer.authority:
+    if signer.authority or _AUTHORITY in signer.names:  # the form of authorized_keys has no names
         raise SignatureError("is the line of a cert-authority (add it to allowed_signers with an editor)")
     allowed = matches_patterns(NAMESPACE, signer.namespaces)  # a line without namespaces allows all
     if signer.valid_after or signer.valid_before is not None or not allowed:

@@ -150,9 +150,20 @@ def _node(layout: Layout, args: argparse.Namespace) -> int:
     names = list(pids) if args.name == "all" else unfold(args.name)
     if args.operation == "log":
         return _show_logs(layout, args, names)
-    failed = [name for name in names if _operate(layout, args.operation, name)]
+    failed = [name for name in names if _has_failed(layout, args.operation, name, single=len(names) == 1)]
     _show(layout, args, control.status(layout), "")
     return FAILED if failed else 0
+
+
+def _has_failed(layout: Layout, operation: str, name: str, *, single: bool) -> bool:
+    """Return whether an operation has failed; of several nodes, one that is not running does not stop the others."""
+    try:
+        return bool(_operate(layout, operation, name))
+    except UsageError as error:
+        if single:
+            raise
+        notice(str(error))
+        return True
 
 
 def _operate(layout: Layout, operation: str, name: str) -> int:

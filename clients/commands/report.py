@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import shallow
 from collective.clients.render.view import Screen
-from collective.clients.streams import write
+from collective.clients.streams import notice, write
 from collective.clients.view_options import add_quiet, read_view
-from collective.errors import UsageError
+from collective.errors import ConfigError, UsageError
+from collective.suggestions import suggest
 from collective.text import escape_controls
 
 if TYPE_CHECKING:
@@ -63,9 +64,13 @@ def run(arguments: Sequence[str]) -> int:
     """Print a report, the list of reports, or the file of one; return the exit code of the report's call."""
     args = make_parser().parse_args(arguments)
     verb, *rest = args.words
-    if verb == "list" and not rest:
+    if verb == "list":
+        if rest:
+            raise UsageError(f"unexpected argument '{rest[0]}' (see 'crpc report --help')")
         return _list(args)
-    if verb == "show" and len(rest) == 1:
+    if verb == "show":
+        if len(rest) != 1:
+            raise UsageError("report show: needs the name of one report ('crpc report list' prints them)")
         return _show(args, rest[0])
     return _report(args, verb, rest)
 
@@ -76,8 +81,25 @@ def _report(args: argparse.Namespace, name: str, words: list[str]) -> int:
     report = definition.find(name, _folders(args))
     _check_form(args, report)
     found = rows.collect(report, args, words)
+    if not args.quiet:
+        _report_mistyped(args, report, found.rows)
     _deliver(args, content.build(report, found.rows, time.time()))
     return found.code
+
+
+def _report_mistyped(args: argparse.Namespace, report: Report, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line for each column with a fact that no row has, if the name of another fact is similar."""
+    from collective.filters import look_up
+    from collective.fleet import registry_names
+
+    config = options.client_config(args)
+    known = registry_names.load(config.state, config.collective).facts
+    for column in report.layout:
+        fact = column.value.removeprefix("facts.")
+        if fact == column.value or fact in known or any(look_up(row, column.value) is not None for row in rows):
+            continue
+        if hint := suggest(fact, known):
+            notice(f"column '{column.heading}': no node has the fact '{fact}' ({hint})")
 
 
 def _check_form(args: argparse.Namespace, report: Report) -> None:
@@ -163,7 +185,6 @@ def _list(args: argparse.Namespace) -> int:
 def _listed(name: str, path: Path) -> dict[str, Any]:
     """Return the entry of a report; one that is invalid is described as such."""
     from collective.clients.reports import definition
-    from collective.errors import ConfigError
 
     try:
         report = definition.read(path)
@@ -185,8 +206,6 @@ def _show(args: argparse.Namespace, name: str) -> int:
 
 def _folders(args: argparse.Namespace) -> list[Path]:
     """Return the folders of the user's reports; none without a configuration."""
-    from collective.errors import ConfigError
-
     try:
         return options.client_config(args).reports
     except ConfigError:

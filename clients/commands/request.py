@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective import durations
-from collective.clients import request_parser, rollout_plan
+from collective.clients import options, request_parser, rollout_plan
 from collective.clients.commands import rpc
 from collective.clients.job_options import duration
 from collective.clients.output import Output, show
@@ -93,8 +93,6 @@ def _save(document: dict[str, Any], config: ClientConfig, file: Path | None) -> 
 
 def _list(args: argparse.Namespace) -> int:
     """Print the requests that are stored."""
-    from collective.clients import options
-
     store = request_store(options.client_config(args))
     found = [_entry(document, place) for place, document in store.all().values()]
     text = "".join(f"{escape_controls(_line(entry))}\n" for entry in found) or "no requests\n"

@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
 def _watch(args: Namespace, store: StateFile, found: Watching, printer: EventPrinter) -> None:
     from collective.clients.results import interruptible
 
-    with interruptible(), suppress(KeyboardInterrupt), _delivering(args, store, printer, found) as delivery:
+    with interruptible(printer.stop), suppress(KeyboardInterrupt), _delivering(args, store, printer, found) as delivery:
         delivery.offer(store.pending())
         delivery.offer(found.watcher.step())
         if args.once:

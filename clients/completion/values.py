@@ -172,7 +172,7 @@ def _runs(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[C
 
     yield Candidate(saved_runs.LAST)
     for file in options.run_folder(known.config).newest()[:_RUNS]:
-        begin = file.summary().begin
+        begin = file.begin()
         words = [str(begin.get(name, "")) for name in ("agent", "action", "inputs")]
         yield Candidate(saved_runs.short(file.run), " ".join(words))
 

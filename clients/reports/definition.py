@@ -115,6 +115,8 @@ def read(path: Path) -> Report:
     error = first_error(validator(schemas.load("report-file")), values)
     if error is not None:
         where = ".".join(str(step) for step in error.absolute_path)
+        if where == "source":
+            raise ConfigError(f"{path}: source: must be 'nodes', or a mapping with agent and action")
         raise ConfigError(f"{path}: {where}: {error.message}" if where else f"{path}: {error.message}")
     report = Report(path.stem, str(path), **values)
     _check(report)

@@ -3,7 +3,8 @@
     {{ node.identity | column(17) }} {{ node.facts.customer | column(12) }}
 
 `column(width)` pads and cuts as the fields of Perl formats did, `bytes`, `duration` and the other formats of columns
-are filters too. A member that a row does not have is an empty string.
+are filters too. A member that a row does not have is an empty string, and an
+unknown variable is an error.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from jinja2 import ChainableUndefined
+from jinja2 import ChainableUndefined, meta
+from jinja2.defaults import DEFAULT_NAMESPACE
 
 from collective.clients.render.formatting import in_words
 from collective.clients.render.width import head, pad
 from collective.clients.reports.content import FORMATS, Content, shown
 from collective.clients.reports.definition import Column, Report
+from collective.errors import ConfigError
 from collective.sandbox import Sandbox, rendered
+from collective.suggestions import suggest
 
+_OWN_NAMES = frozenset({*DEFAULT_NAMESPACE, "caller", "kwargs", "varargs"})  # of Jinja2
 MOST_OUTPUT = 64 * 1024 * 1024  # characters of all pages
 
 
@@ -63,7 +68,13 @@ def _environment() -> Sandbox:
 
 
 def _rendered(environment: Sandbox, report: Report, key: str, source: str, values: dict[str, Any]) -> str:
-    return rendered(environment, source, values, MOST_OUTPUT, f"{report.path}: {key}")
+    where = f"{report.path}: {key}"
+    text = rendered(environment, source, values, MOST_OUTPUT, where)
+    unknown = sorted(meta.find_undeclared_variables(environment.parse(source)) - values.keys() - _OWN_NAMES)
+    if unknown:
+        hint = suggest(unknown[0], values, f"variables: {', '.join(values)}")
+        raise ConfigError(f"{where}: unknown variable '{unknown[0]}' ({hint})")
+    return text
 
 
 def _text(value: Any) -> Any:

@@ -13,6 +13,7 @@ from collective.errors import UsageError
 from collective.node.plugins import plugin_set
 from collective.node.plugins.agents import bundled
 from collective.node.plugins.plugin_set import Plugins
+from collective.path_checks import is_folder
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class AgentFolder:
 
         Raises UsageError if there is no such folder.
         """
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(f"{folder}: not a folder (give the folder that has 'agents' and 'ddl' in it)")
         code, ddl = folder / "agents", folder / "ddl"
         return cls(code if code.is_dir() else folder, ddl if ddl.is_dir() else folder, folder / "settings")

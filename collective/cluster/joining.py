@@ -19,6 +19,7 @@ from collective.errors import ClusterRefused, Unreachable
 _POLL = 1.0  # seconds between two reads at first
 _LATER_POLL = 5.0  # and after a minute: a spare may wait for weeks
 _SOON = 60.0  # seconds
+_MOST_TRIES = 20  # writes that other machines prevent, until a machine does not leave
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _new(me: Joiner) -> Joiner:
 
 def leave(name: str, identity: str, store: ClusterStore, file: PlaceFile) -> bool:
     """Give up the place of a machine whose program was stopped; return whether it had one."""
-    for _ in range(20):
+    for _ in range(_MOST_TRIES):
         stored = store.read()
         state = stored.state
         place = state.place_of(identity) if state else None

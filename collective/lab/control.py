@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from collective.errors import ConfigError, Unreachable, UsageError
+from collective.errors import ConfigError, NotFound, Unreachable, UsageError
 from collective.lab import servers
 from collective.lab.layout import COLLECTIVE, Layout
 from collective.lab.waiting import until
@@ -219,7 +219,6 @@ def _registered(layout: Layout, since: float) -> list[str]:
     os.environ.update(layout.environment())
     from collective import names
     from collective.aws.session import AWS
-    from collective.errors import NotFound
     from collective.registry.dynamodb import DynamoDBRegistry
 
     try:

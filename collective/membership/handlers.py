@@ -72,7 +72,7 @@ class CommandHandler:
     def __init__(self, command: Command, me: Self) -> None:
         self._command = command
         self.me = me
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may call `stop` while it runs
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 

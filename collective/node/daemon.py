@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from collective import exit_codes, processes
+from collective import exit_codes, processes, standard_streams
 from collective.errors import CollectiveError, Failed
 from collective.text import escape_controls
 from collective.version import __version__
@@ -46,6 +46,7 @@ Signals = SimpleQueue["int | None"]  # signal numbers; None: the receiving threa
 
 def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None) -> int:
     """Run `collectived` and return its exit code. Nodes that are forked from one process share a `session`."""
+    standard_streams.open_closed()
     options = make_parser().parse_args(argv)
     from collective.config import load_node, node_file
 
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
             return _check(config, path, session)
         return _serve(config, path, session)
     except CollectiveError as error:
-        _print(f"collectived: {error}", sys.stderr)  # logging is not configured yet
+        _print_error(str(error))  # logging is not configured yet
         return exit_codes.TEMPORARY if isinstance(error, Failed) else exit_codes.CONFIGURATION
 
 
@@ -90,10 +91,21 @@ def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
 
     findings = check(config, path, session)
     for line in findings.problems:
-        _print(f"collectived: {line}", sys.stderr)
-    for line in findings.notes:
-        _print(line, sys.stdout)
+        _print_error(line)
+    try:
+        for line in findings.notes:
+            _print(line, sys.stdout)
+        sys.stdout.flush()
+    except OSError as error:
+        standard_streams.discard_output()
+        _print_error(f"cannot write the output: {error.strerror or error}")
+        return findings.exit_code or exit_codes.UNWRITABLE
     return findings.exit_code
+
+
+def _print_error(line: str) -> None:
+    with suppress(OSError):  # a full disk must not change the exit code
+        _print(f"collectived: {line}", sys.stderr)
 
 
 def _print(line: str, stream: TextIO) -> None:

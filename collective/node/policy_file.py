@@ -15,7 +15,7 @@ from pathlib import Path
 
 from collective.errors import ConfigError
 from collective.node.check import trusted_paths
-from collective.node.paths import may_exist
+from collective.path_checks import may_exist
 from collective.policy import Actions, Decision, Policy, Question, Rule
 from collective.policy.parsing import parse, read
 from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents

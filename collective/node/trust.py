@@ -17,7 +17,7 @@ from collective import reread
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
 from collective.node.check import trusted_paths
-from collective.node.paths import may_exist
+from collective.path_checks import may_exist
 from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents, Value
 from collective.signing import allowed_signers, key_files, keys, revoked_keys
 from collective.signing.allowed_signers import AllowedSigner, AllowedSigners, TrustedKey

@@ -69,6 +69,34 @@ def test_the_check_creates_nothing(
     assert f"queue {queue}: exists" in check(tmp_path, moto_server).stdout
 
 
+@pytest.mark.parametrize(
+    ("streams", "code", "printed"),
+    [
+        (">/dev/full", 74, "collectived: cannot write the output: No space left on device\n"),
+        (">&-", 0, ""),
+        (">/dev/null 2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+@pytest.mark.usefixtures("collective")
+def test_the_check_ends_with_its_exit_code_whatever_its_streams_are(
+    tmp_path: Path, moto_server: str, streams: str, code: int, printed: str
+) -> None:
+    """A full disk and closed streams cost the output only."""
+    line = f'exec "{BIN}/collectived" --check --config "{tmp_path}/node.yaml" {streams}'
+    ended = subprocess.run(
+        ["/bin/sh", "-c", line], env=aws_environment(moto_server), capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (code, printed)
+
+
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code(tmp_path: Path) -> None:
+    """The exit code says what is wrong although standard error is closed or on a full disk."""
+    for streams in ("2>&-", "2>/dev/full"):
+        line = f'exec "{BIN}/collectived" --check --config "{tmp_path}/none.yaml" {streams}'
+        assert subprocess.run(["/bin/sh", "-c", line], check=False).returncode == 78
+
+
 def test_without_a_network_everything_else_is_checked(tmp_path: Path, collective: str) -> None:
     """An unreachable AWS is one line and exit code 69; local problems are reported too, with exit code 78."""
     done = check(tmp_path, UNREACHABLE)

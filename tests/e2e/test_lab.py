@@ -210,8 +210,8 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         ]
         env = json.loads(crpc("lab", "env", "--json").stdout)
         assert (check_document(env), env["variables"]) == ("lab-env", environment)
-        for name in ("node02.lab", "node03.lab"):
-            assert crpc("lab", "node", name, "start").returncode == 0
+        every = crpc("lab", "node", "all", "start")
+        assert (every.returncode, every.stderr) == (2, "crpc: node01.lab: already running\n")
         assert_reload_and_log(crpc, layout)
         checked = subprocess.run(
             [BIN / "collectived", "--check"],

@@ -58,7 +58,11 @@ def test_reports_of_a_lab(crpc: Crpc, tmp_path: Path) -> None:
     done = crpc("report", "hardware", "-o", "csv")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 6)
     assert crpc("report", "uptime").stdout.count(" ok ") == 5
-    assert "no rows" in crpc("report", "package-versions", "package=bash").stdout
+    same = crpc("report", "package-versions", "package=bash").stdout
+    assert ("no rows" in same, "0 of 5 nodes" in same) == (True, True)
+    (tmp_path / "roles.yaml").write_text("{title: Roles, columns: [{heading: Role, value: facts.rol}]}")
+    mistyped = crpc("report", str(tmp_path / "roles.yaml")).stderr
+    assert mistyped == "crpc: column 'Role': no node has the fact 'rol' (did you mean 'role'?)\n"
     assert crpc("report", "os", "--markdown").stdout.startswith("# Operating systems\n")
     file = tmp_path / "nodes.html"
     assert crpc("report", "agents", "--output-file", str(file), "-F", "role=web").returncode == 0

@@ -20,6 +20,7 @@ from support.ports import accepts, free_port
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
+from collective.processes import runs
 
 FIRST, SECOND, THIRD = "node01.lab", "node02.lab", "node03.lab"
 HANDLER = """#!/bin/sh
@@ -208,6 +209,27 @@ def test_forms_of_output(crpc: Crpc, tmp_path: Path) -> None:
     assert len(crpc("watch", "--on", "join", "--once", "--state", state).stdout.splitlines()) == 3
     again = crpc("watch", "--on", "join", "--once", "--state", state)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def interrupted(process: subprocess.Popen[str]) -> bool:
+    """Interrupt a process once more; return whether it has ended."""
+    process.send_signal(signal.SIGINT)
+    return process.poll() is not None
+
+
+def test_a_second_interrupt_kills_the_handlers(own: Layout, tmp_path: Path) -> None:
+    """No handler goes on after its watcher, and the next watcher delivers the event again."""
+    pid, state = tmp_path / "pid", str(tmp_path / "state")
+    words = ["watch", "-I", FIRST, "--state", state, "--exec", f"trap '' TERM INT; echo $$ > {pid}; sleep 300"]
+    env = {**clean_environment(), **own.environment()}
+    with subprocess.Popen([str(BIN / "crpc"), *words], env=env, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: pid.exists() and bool(pid.read_text()), WAIT)
+        wait_until(lambda: interrupted(process), WAIT)
+        assert process.stderr is not None
+        assert process.stderr.read() == "crpc: interrupted\n"
+    wait_until(lambda: not runs(int(pid.read_text())), WAIT)
+    again = make_crpc(env)("watch", "-I", FIRST, "--state", state, "--once")
+    assert f"join     {FIRST}" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from collective.config import ClientConfig
 from collective.errors import CollectiveError, ConfigError, Forbidden, NoNodes, NotFound, SignatureError, Unreachable
 from collective.fleet import reply_slots
 from collective.fleet.doctor.findings import Check, Finding, failed
+from collective.fleet.doctor.node_checks import registered_problems, replied
 from collective.fleet.fleet import Fleet
 from collective.fleet.known_nodes import KnownNodes
 from collective.fleet.targets import Targets
 from collective.messages import MAX_SKEW
 from collective.nodesets import fold
 from collective.registry import NodeRecord, Nodes
-from collective.registry.encoding import omission
 from collective.signing.keys import PublicKey
 from collective.text import plural, signed
 from collective.transport.sqs import SQSTransport
@@ -129,7 +129,7 @@ def registry(nodes: Nodes, config: ClientConfig, known: KnownNodes) -> Check[lis
     yield from _problems(stale, [record for record in alive if record.is_contested(now)], revoked)
     yield from _warnings(f"{name}: invalid record: {problem}" for name, problem in contents.invalid.items())
     for record in alive:
-        yield from _warnings(f"{record.identity}: {problem}" for problem in _problems_of(record))
+        yield from _warnings(f"{record.identity}: {problem}" for problem in registered_problems(record))
     return [record for record in alive if not known.is_revoked(record.identity, record.public_key)]
 
 
@@ -143,15 +143,6 @@ def _problems(
     ):
         if records:
             yield from _warnings([f"{text}: {fold(record.identity for record in records)}"])
-
-
-def _problems_of(record: NodeRecord) -> list[str]:
-    refused = [f"agent '{name}' failed to load: {reason}" for name, reason in record.refused.items()]
-    outdated = [
-        f"agent '{name}': the version before is in use, a newer version failed to load: {reason}"
-        for name, reason in record.outdated.items()
-    ]
-    return [*refused, *outdated, *record.problems, *([omission(record)] if record.omitted else [])]
 
 
 def _warnings(texts: Iterable[str]) -> Iterable[Finding]:
@@ -201,6 +192,4 @@ def _ping(fleet: Fleet, node: str) -> Finding:
         raise SignatureError(f"{node}: its reply failed verification (see above)")
     if node not in outcomes.replies:
         raise Unreachable(f"{node}, seen last: no reply within {_REPLY_TIMEOUT:.0f} s ({_SILENCE_HINT})")
-    found = outcomes.replies[node]
-    result = "" if found.ok else f", refused: {found.statusmsg}"
-    return Finding("reply", f"{node}: replied in {took:.0f} ms{result}", warning=not found.ok)
+    return replied(outcomes.replies[node], took)

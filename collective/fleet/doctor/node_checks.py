@@ -14,6 +14,7 @@ from collective.fleet.doctor.findings import Check, Finding, failed
 from collective.fleet.fleet import Fleet
 from collective.fleet.known_nodes import KnownNodes
 from collective.fleet.targets import Targets
+from collective.messages import Reply
 from collective.registry import Contents, NodeRecord
 from collective.registry.encoding import omission
 from collective.suggestions import suggest
@@ -41,15 +42,21 @@ def record(contents: Contents, now: float, node: str) -> Check[NodeRecord | None
 
 def problems(found: NodeRecord, now: float) -> list[str]:
     """Return what needs attention on a node, besides its being absent."""
-    lines = ["two machines use this identity"] if found.is_contested(now) else []
-    lines += [f"agent '{name}' failed to load: {reason}" for name, reason in found.refused.items()]
+    contested = ["two machines use this identity"] if found.is_contested(now) else []
+    difference = silence.version_difference(found)
+    return [*contested, *registered_problems(found), *([difference] if difference else [])]
+
+
+def registered_problems(found: NodeRecord) -> list[str]:
+    """Return the problems that a node has registered, and what its record does not have."""
+    lines = [f"agent '{name}' failed to load: {reason}" for name, reason in found.refused.items()]
     lines += [
         f"agent '{name}' {found.agents.get(name, '')} is in use, a newer version failed to load: {reason}"
         for name, reason in found.outdated.items()
     ]
     lines += found.problems
     lines += [f"{omission(found)} (filters that need them ask the node itself)"] if found.omitted else []
-    return lines + [text for text in [silence.version_difference(found)] if text]
+    return lines
 
 
 def key(found: NodeRecord | None, known: KnownNodes, node: str) -> Check[None]:
@@ -80,9 +87,13 @@ def reply(fleet: Fleet, transport: Transport, collective: str, node: str, absent
     if node not in outcomes.replies:
         why = absent or silence.by_queue(transport, collective, [node]).get(node, "no reply")
         raise _silent(node, why)
-    found = outcomes.replies[node]
+    yield replied(outcomes.replies[node], took)
+
+
+def replied(found: Reply, took: float) -> Finding:
+    """Return the finding for a reply to a ping that took some milliseconds."""
     result = "" if found.ok else f", refused: {found.statusmsg}"
-    yield Finding("reply", f"{node}: replied in {took:.0f} ms{result}", warning=not found.ok)
+    return Finding("reply", f"{found.sender}: replied in {took:.0f} ms{result}", warning=not found.ok)
 
 
 def _silent(node: str, why: str) -> CollectiveError:

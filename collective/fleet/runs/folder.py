@@ -26,6 +26,7 @@ _HEAD, _TAIL = 4096, 2048  # bytes; the first and the last line of a file are sh
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _PLACE = re.compile(r"-[1-9][0-9]{0,8}")
 _REPLY = b'{"event":"reply",'  # how the line of a reply begins
+_LOOKS, _LOOK = 200, 0.01  # attempts to lock a new file, and seconds between them
 _DAY = 86400.0
 _MEGABYTE = 1024 * 1024
 
@@ -42,6 +43,10 @@ class RunFile:
     def where(self) -> str:
         """The path of the file."""
         return str(self.path)
+
+    def begin(self) -> Mapping[str, Any]:
+        """Return the first line; empty if it is missing or broken. Raises OSError."""
+        return self._ends()[0]
 
     def summary(self) -> RunSummary:
         """Return the first and the last line, and whether it is running. Raises OSError."""
@@ -128,7 +133,7 @@ class RunFolder:
         path = self.path / f"{int(clock() * 1000):013d}-{run}.jsonl"
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o600)
         with suppress(OSError):  # not every network file system has locks
-            fcntl.flock(file, fcntl.LOCK_EX)  # tells others that the run is not over; they hold it only for a look
+            _lock(file)  # tells others that the run is not over
         return path, file
 
     def newest(self) -> list[RunFile]:
@@ -184,6 +189,16 @@ class RunFolder:
                 yield run, run.path.stat().st_size
             except OSError:  # another process has deleted it
                 continue
+
+
+def _lock(file: int) -> None:
+    """Lock a new file. Another process may have it for a moment, to see whether it is locked. Raises OSError."""
+    for _ in range(_LOOKS):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOOK)
+    raise BlockingIOError
 
 
 @contextmanager

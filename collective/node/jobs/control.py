@@ -99,7 +99,8 @@ class WorkControl:
             entry = self._entry(request_id, caller, everyone)  # it may have begun and ended before it was revoked
         if entry is not None and entry.state not in (TAKEN, STARTED):
             return {"id": request_id, "became": "ended", "reply": _result(entry.reply)}
-        begun = entry is not None or self._running.find(request_id, caller) is not None
+        # By its own id: another caller's request may name the same run, and would never end for this one.
+        begun = entry is not None or any(one.id == request_id for one in self._running.all())
         return {"id": request_id, "became": "running" if begun else "revoked", "reply": None}
 
     def freeze(self, caller: str, reason: str, *, dry_run: bool) -> Mapping[str, Any]:

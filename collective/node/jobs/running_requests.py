@@ -50,8 +50,3 @@ class RunningRequests:
         """Return all of them, oldest first."""
         with self._lock:
             return list(self._running.values())
-
-    def find(self, request_id: str, caller: str = "") -> RunningRequest | None:
-        """Return the request with this id, or of the run with this id, those of `caller` first; None without one."""
-        found = [running for running in self.all() if request_id in (running.id, running.run)]
-        return min(found, key=lambda one: (one.id != request_id, one.caller != caller), default=None)

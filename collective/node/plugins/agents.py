@@ -25,9 +25,8 @@ log = logging.getLogger(__name__)
 
 FACTS = "fact"  # the agent after whose actions the node reads its facts again
 RPCUTIL, CONTROL, PLUGINS = "rpcutil", "control", "plugins"
-INSIDE = frozenset(
-    {RPCUTIL, CONTROL, PLUGINS}
-)  # agents that run inside the daemon; functions may have an argument `node`
+# Agents that run inside the daemon; their functions may have an argument `node`.
+INSIDE = frozenset({RPCUTIL, CONTROL, PLUGINS})
 
 
 @dataclass(frozen=True)

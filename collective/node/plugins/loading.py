@@ -20,10 +20,10 @@ from collective.agent import is_check
 from collective.bundled import DDLS
 from collective.errors import ConfigError, DDLError
 from collective.node.actions.importing import compiled, imported
-from collective.node.paths import may_exist
 from collective.node.plugins import import_trial, programs
 from collective.node.plugins.programs import NotActive
 from collective.ownership import replaceable
+from collective.path_checks import may_exist
 from collective.yaml_file import read_yaml
 
 log = logging.getLogger(__name__)
