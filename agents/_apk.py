@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from collective.agent import Aborted, Completed, run
 from collective.agents._packages import Package, Settled
@@ -31,7 +30,7 @@ class Apk:
         """Return the state of a package, or of an installed one that provides it."""
         rows = _listed(_apk(["list", "--installed", "--providers", "--", package], deadline))
         own = [_package(row) for row in rows if row["name"] == package]
-        others = [replace(_package(row), provides=package) for row in rows if row["provides"] == package]
+        others = [_package(row)._replace(provides=package) for row in rows if row["provides"] == package]
         return next(iter([*own, *others]), Package(package))
 
     def removable(self, package: str, deadline: float) -> Package:

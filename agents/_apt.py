@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from collective.agent import Aborted, Completed, run
@@ -64,7 +63,7 @@ class Apt:
         """Return the state of a package, or of an installed one that provides it; wait while dpkg is changing it."""
         found = self.removable(package, deadline)
         if found.ensure == ABSENT and not found.residue:
-            states = (replace(_query(name), provides=package) for name in _providers(package, deadline))
+            states = (_query(name)._replace(provides=package) for name in _providers(package, deadline))
             return next((state for state in states if state.installed), found)
         return found
 

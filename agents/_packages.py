@@ -9,15 +9,13 @@ package.py ── Provider ──┬── _apt.Apt
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 ABSENT = "absent"
 Settled = Callable[["Package"], bool]
 
 
-@dataclass(frozen=True)
-class Package:
+class Package(NamedTuple):
     """The state of a package. `ensure` is its full version, or `absent`; then the parts of the version are empty.
 
     `unfinished` is the package manager's name of the state after an interrupted run, such as `half-configured`.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 
 from collective.agent import Aborted, Completed, run
 from collective.agents._packages import Package, Settled
@@ -109,7 +108,7 @@ def query(package: str, deadline: float, version: str | None = None) -> Package:
     if not found:
         done = run(["rpm", "-q", "--whatprovides", "--qf", _QUERY, "--", package], timeout=left(deadline))
         rows = _packages("", done)
-        found = [(at, replace(row, provides=package)) for at, row in rows if row.name]
+        found = [(at, row._replace(provides=package)) for at, row in rows if row.name]
     same = [entry for entry in found if version and same_version(entry[1], version)]
     return max(same or found, key=lambda entry: entry[0], default=(0, Package(package)))[1]
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from collective.agent import Aborted, Completed, run, time_left
 
@@ -29,8 +28,7 @@ _CHANGING = ("activating", "deactivating", "reloading", "refreshing", "maintenan
 _LOG_LINES = "10"
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """The state of a service. `status` is running, stopped, failed or unknown; `changing` is true in between.
 
     `completed` is whether a stopped service ended successfully (oneshot services of systemd).

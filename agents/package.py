@@ -8,7 +8,6 @@ Settings: `provider`, the name of one of `PROVIDERS`; without it the first avail
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from functools import partial
 from typing import Any
@@ -77,6 +76,8 @@ def count(*, settings: Settings) -> Reply:
 @action
 def md5(*, settings: Settings) -> Reply:
     """Return a digest of the installed packages; it is equal on nodes with the same packages."""
+    import hashlib  # loads OpenSSL, which no other action needs
+
     lines = "\n".join(sorted(choose(settings).installed()))
     return {"output": hashlib.md5(lines.encode(), usedforsecurity=False).hexdigest()}
 
