@@ -45,7 +45,7 @@ def test_a_reply_to_another_request_under_the_same_id_is_rejected(
     node: SignedNode, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Bob takes alice's request out of the queue, and has the node answer a ping in its place, under the same id."""
-    call = node.fleet.call("shell", "run", run(node.folder), targets=HERE, timeout=8)
+    call = node.fleet.call("shell", "run", run(node.folder), targets=HERE, timeout=15)
     [taken] = node.receive(node.queue)
     stolen = messages.decode_request(messages.unseal(taken.body).content)
     ping = node.request("rpcutil", "ping", caller="bob", id=stolen.id, reply_to=stolen.reply_to)

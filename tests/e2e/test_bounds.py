@@ -125,11 +125,12 @@ def test_a_denied_caller_writes_a_bounded_amount(node: SignedNode) -> None:
 def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
     """A command that has no control group is ended by the next daemon, before `interrupted` is reported."""
     mark = node.folder / "mark"
-    command = f"touch {mark}.begun; sleep 6.125; touch {mark}"
+    command = f"touch {mark}.begun; sleep 61.25; touch {mark}"
     with daemon(node.folder, node.url) as running:
         node.send(node.request(data={"command": command}))
         wait_until(Path(f"{mark}.begun").exists, 30)
-        [sleeping] = processes("sleep 6.125")
+        wait_until(lambda: len(processes("sleep 61.25")) == 1, 30)
+        [sleeping] = processes("sleep 61.25")
         worker = parent(parent(sleeping))  # of the shell that waits for the command
         monitor = os.getsid(worker)
         for number in (signal.SIGSTOP, signal.SIGKILL):
@@ -139,7 +140,7 @@ def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
     with daemon(node.folder, node.url) as running:
         assert node.reply().reason == "interrupted"
         assert running.events("action.abandoned")
-        assert processes("sleep 6.125") == []
+        assert processes("sleep 61.25") == []
     assert not mark.exists()
 
 

@@ -97,7 +97,7 @@ DDL = {
     "metadata": {"name": "excess", "description": "For the test", "version": "1"},
     "actions": {
         **{name: action_ddl() for name in ("command_prints", "prints", "returns", "returns_noise")},
-        "detaches": action_ddl(3, folder={"type": "string", "title": "Folder"}),
+        "detaches": action_ddl(8, folder={"type": "string", "title": "Folder"}),
     },
 }
 

@@ -97,7 +97,7 @@ def test_a_scheduled_job_starts_in_time_after_a_restart(crpc: Crpc, tmp_path: Pa
     back = time.time()
     wait_until(lambda: states(crpc, job_id) == ["ended"], SECONDS + 60)
     [found], [ran] = entries(crpc, job_id), lines(tmp_path / "ran")
-    assert found["began"] >= found["start"]
+    assert found["began"] >= found["start"] - 1  # the two daemons know the server's clock, of whole seconds, roughly
     assert found["began"] - max(found["start"], back) < 1 + (0 if CALM else 2)
     assert float(ran) - max(found["start"], back) < 1.5 + (0 if CALM else 2)  # the server's clock has whole seconds
 

@@ -16,6 +16,7 @@ class TmuxTerminal:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._name = f"collective-{uuid.uuid4().hex[:8]}"
+        self._lines = 0
         self._tmux("new-session", "-d", "-x", "100", "-y", "40", "env", "PS1=$ ", "sh", environment=environment)
 
     def type(self, line: str) -> None:
@@ -42,8 +43,10 @@ class TmuxTerminal:
 
     def run(self, line: str) -> str:
         """Run a command line; return the screen after it has ended, with its exit code."""
-        self.type(f"{line}; echo ended with $?")
-        wait_until(lambda: re.search(r"^ended with \d+$", self.screen(), re.MULTILINE) is not None, 60, self.screen)
+        self._lines += 1  # the end of an earlier line may still be on the screen
+        self.type(f"{line}; echo ended with $?, line {self._lines}")
+        end = re.compile(rf"^ended with \d+, line {self._lines}$", re.MULTILINE)
+        wait_until(lambda: end.search(self.screen()) is not None, 60, self.screen)
         return self.screen()
 
     def close(self) -> None:
