@@ -68,9 +68,13 @@ def parent(pid: int) -> int:
 
 
 def fork_server(running: Daemon) -> int:
-    """Return the process id of the daemon's fork server."""
-    [found] = [pid for pid in descendants(running.process.pid) if parent(pid) == running.process.pid]
-    return found
+    """Return the process id of the daemon's fork server, when the one that tried the imports of agents has ended."""
+
+    def children() -> list[int]:
+        return [pid for pid in descendants(running.process.pid) if parent(pid) == running.process.pid]
+
+    wait_until(lambda: len(children()) == 1, 30)
+    return children()[0]
 
 
 def ends(running: Daemon) -> float:

@@ -20,9 +20,10 @@ import pytest
 from support import failures
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
-from support.footprint import Measure
+from support.footprint import Measure, descendants
 from support.proxy import Proxy
 from support.request_flood import LoadCaller, Stock, load_caller, sealed
+from support.waiting import wait_until
 
 TIMEOUT = 100.0  # seconds, on a busy machine
 TIMES = int(os.environ.get("FLOODS", "1"))
@@ -129,6 +130,7 @@ def node(folder: Path, moto_server: str, proxy: Proxy) -> Iterator[Daemon]:
     with daemon(folder, proxy.url) as running:
         asked = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
         assert asked("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
+        wait_until(lambda: len(descendants(running.process.pid)) == 1, 30)  # the imports of agents have been tried
         yield running
 
 
