@@ -73,29 +73,31 @@ def test_nothing_generic_lands_in_site_packages(installed: Path) -> None:
     assert not {"agents", "clients", "ddl", "ddls", "conf", "tests"} & {path.name for path in packages.iterdir()}
 
 
-def other_build(wheel: Path, folder: Path) -> Path:
+def other_build(sdist: Path, folder: Path) -> Path:
     """Make a wheel of the same version whose processes for actions take orders that are not those of the first."""
-    run_once(sys.executable, "-m", "wheel", "unpack", "--dest", folder, wheel)
-    (unpacked,) = folder.iterdir()
-    main = unpacked / "collective" / "node" / "actions" / "fork_server_main.py"
+    folder.mkdir()
+    run_once("tar", "-xzf", sdist, "-C", folder)
+    (source,) = folder.iterdir()
+    main = source / "collective" / "node" / "actions" / "fork_server_main.py"
     before = main.read_text()
     main.write_text(before.replace("def main(control: int, idle_limit: float)", "def main(control: int)"))
     assert main.read_text() != before
-    run_once(sys.executable, "-m", "wheel", "pack", "--dest-dir", folder, unpacked)
+    run_once(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source)
     return next(folder.glob("*.whl"))
 
 
 def test_a_wheel_that_is_replaced_under_a_daemon_is_named(installed: Path, tmp_path: Path, moto_server: str) -> None:
     """The daemon runs no code of two versions: its refusals, its log and its problems name the restart."""
     replace = (installed / "python", "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--force-reinstall")
-    wheel = next(installed.parents[1].glob("collective_rpc-*.whl"))
+    built = installed.parents[1]
+    wheel, sdist = next(built.glob("collective_rpc-*.whl")), next(built.glob("collective_rpc-*.tar.gz"))
     configure(tmp_path, collective=f"wheel-{uuid.uuid4().hex[:8]}")
     crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path / "client.yaml")})
     call = ("shell", "run", "command=echo hello", "--yes", "-I", IDENTITY, "--json", "-t", "60")
     try:
         with daemon(tmp_path, moto_server, by=[str(installed / "python")]) as node:
             assert "hello" in crpc(*call).stdout
-            run_once(*replace, other_build(wheel, tmp_path / "other"))
+            run_once(*replace, other_build(sdist, tmp_path / "other"))
             [refused] = json.loads(crpc(*call).stdout)["replies"]
             assert "restart collectived" in refused["statusmsg"]
             node.process.send_signal(signal.SIGHUP)
