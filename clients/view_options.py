@@ -210,7 +210,7 @@ def check_output_file(path: Path, forms: Sequence[str] = ()) -> None:
     if is_folder(path):
         raise UsageError(f"--output-file {path}: is a folder")
     if not os.access(path if may_exist(path) else folder, os.W_OK):
-        problem = "cannot be written" if is_folder(folder) else f"there is no folder {folder}"
+        problem = "cannot be written" if is_folder(folder) else f"the folder {folder} does not exist"
         raise UsageError(f"--output-file {path}: {problem}")
 
 

@@ -67,7 +67,7 @@ def test_rows_are_selected_cut_and_sorted(capsys: Captured) -> None:
         ("--jmespath a[", "--jmespath 'a[': Invalid jmespath expression: Incomplete expression"),
         ("--jmespath a -o csv", "--jmespath: not allowed with -o csv (use text, json or yaml)"),
         ("--sort name --jsonl", "--sort: not allowed with -o jsonl, whose lines are printed as they arrive (use json)"),
-        ("--output-file /nope/x", "--output-file /nope/x: there is no folder /nope"),
+        ("--output-file /nope/x", "--output-file /nope/x: the folder /nope does not exist"),
         ("--output-file /", "--output-file /: is a folder"),
         ("--log-file /nope/x", "--log-file /nope/x: No such file or directory"),
     ],

@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _prompt(path: Path) -> str:
-    """Return the first line of the file; one that the daemon does not keep current any more is reported."""
+    """Return the first line of the file; report an old one, which no daemon renews."""
     from collective.local_facts import OLD
     from collective.prompt_line import harmless
 

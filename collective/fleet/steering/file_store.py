@@ -1,7 +1,8 @@
 """The record of runs in the folder of saved runs, for the callers of one user on one machine.
 
 A record is the file of a saved run. Its lease is a lock on this file, which ends with the process that has it; a lock
-on the file `lock` of the folder makes reading and appending one step, and so does it with looking at leases and taking.
+on the file `lock` of the folder makes reading and appending one step. It also keeps others from looking at leases while
+one is taken.
 """
 
 from __future__ import annotations
